@@ -1,0 +1,36 @@
+# Everything a person or a CI needs: run `make` for the list.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup serve test lint test-packages dev clean
+
+BIN := .venv/bin
+ARGS ?=
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+setup: ## make .venv with what the server needs (quick the second time)
+	@sh scripts/setup.sh requirements.txt
+
+serve: setup ## set up, migrate the database, run the server on [server] bind
+	$(BIN)/flask migrate
+	exec $(BIN)/gunicorn -c deploy/gunicorn.conf.py 'app:create_app()'
+
+test: setup dev test-packages lint ## set up, lint, run all tests: make test ARGS='-k upload -x'
+	$(BIN)/python -m pytest --durations=20 $(ARGS)
+
+lint: dev ## check format, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test-packages: ## install the system packages that tests use (Debian, as root)
+	@sh scripts/test-packages.sh
+
+dev:
+	@sh scripts/setup.sh requirements-dev.txt
+
+clean: ## remove .venv and caches; never configuration, database or uploads
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

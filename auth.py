@@ -1,0 +1,152 @@
+"""From a request's headers to its inputs, its client's address and its User."""
+
+from flask import Request, g, request
+
+import accounts
+import intake
+import keys
+from context import get_config, get_services
+from errors import Forbidden, Invalid, Unauthorized
+from models import User
+
+INVALID_TOKEN = "The token is missing or not valid."
+
+
+def header(name: str) -> str:
+    """The request header `name` without outer blanks; empty when absent.
+
+    Header bytes are UTF-8 where they decode strictly as that, else latin-1; WSGI (PEP 3333) hands
+    them over as latin-1.
+    """
+    return intake.decode(request.headers.get(name, "").encode("latin-1", "replace")).strip()
+
+
+def read_input(name: str) -> str:
+    """The documented input `name`: from the headers, else from a JSON body, else from the form.
+
+    Never from the URL, which ends up in logs. Empty when it is nowhere.
+
+    Raises:
+        Invalid: it is text that no header could carry either.
+    """
+    value = header(name) or _json_input(request, name) or request.form.get(name, "")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Invalid(f"The {name} is not valid text.") from None
+    return value
+
+
+def require_input(name: str) -> str:
+    """As `read_input`, but it must be there.
+
+    Raises:
+        Invalid: it is missing, or no valid text.
+    """
+    value = read_input(name)
+    if not value:
+        raise Invalid(f"Missing {name}.")
+    return value
+
+
+def _json_input(request: Request, name: str) -> str:
+    body = request.get_json(silent=True) if request.is_json else None
+    value = body.get(name) if isinstance(body, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def client_address() -> str:
+    """The client's address as text: as the outermost trusted proxy saw it, else the peer's."""
+    hops = get_config().server.proxy_hops
+    seen = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
+    if hops and len(seen) >= hops and seen[-hops]:
+        return seen[-hops]
+    return request.remote_addr or "unknown"
+
+
+def password_door() -> accounts.Door:
+    """What acts with a password need to know of this request."""
+    services = get_services()
+    return accounts.Door(
+        rules=services.config.accounts,
+        secret=services.secret,
+        places=services.places,
+        address=client_address(),
+    )
+
+
+def require_token() -> User:
+    """The user of the upload token among the inputs.
+
+    Raises:
+        Unauthorized: there is none.
+    """
+    return _known(accounts.find_by_token(_token()))
+
+
+def require_upload_token() -> User:
+    """The user of the upload token in the header alone: the body is still unread.
+
+    Raises:
+        Unauthorized: there is none.
+    """
+    return _known(accounts.find_by_token(header("token")))
+
+
+def require_admin() -> User:
+    """The admin of the admin token among the inputs.
+
+    Raises:
+        Forbidden: it is a live upload token.
+        Unauthorized: it is nothing we know.
+    """
+    token = _token()
+    admin = accounts.find_by_admin_token(token)
+    if admin is None and accounts.find_by_token(token) is not None:
+        raise Forbidden("An admin token is needed here; this is an upload token.")
+    return _known(admin)
+
+
+def require_admin_token() -> User:
+    """As `require_admin`, where nothing but 401 is told.
+
+    Raises:
+        Unauthorized: it is no live admin token.
+    """
+    return _known(accounts.find_by_admin_token(_token()))
+
+
+def find_admin() -> User | None:
+    """The admin of the admin token in the header, if any."""
+    admin = accounts.find_by_admin_token(header("token"))
+    return _known(admin) if admin else None
+
+
+def require_api_key() -> User:
+    """The user of the header X-Api-Key.
+
+    Raises:
+        Unauthorized: there is none.
+    """
+    return _known(keys.find_user_by_api_key(header("X-Api-Key")))
+
+
+def find_api_key_user() -> User | None:
+    """The user of the header X-Api-Key, if any."""
+    user = keys.find_user_by_api_key(header("X-Api-Key"))
+    return _known(user) if user else None
+
+
+def _token() -> str:
+    try:
+        return read_input("token")
+    except Invalid:
+        return ""  # malformed is 401, as any token that is not one
+
+
+def _known(user: User | None) -> User:
+    if user is None:
+        raise Unauthorized
+    request.environ["kissa.user_id"] = user.id  # for the log line
+    g.user = user
+    return user

@@ -1,0 +1,1 @@
+"""The doors: each reads a request, calls one verb, renders the answer in its own shape."""

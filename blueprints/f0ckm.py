@@ -1,0 +1,271 @@
+"""The f0ckm upload API and our extensions of it, /api/v2/...: always JSON."""
+
+import re
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+import auth
+import gallery
+import intake
+import items
+import sharex
+from auth import INVALID_TOKEN, read_input
+from blueprints import receive
+from blueprints.answers import rfc3339, sharex_attachment, stored_file
+from blueprints.receive import field_or_query
+from context import get_config, get_storage
+from errors import Forbidden, Invalid, NoFile, NotFound, ServiceError, Unauthorized
+from gallery import Filter
+from items import NewItem
+from listing import RATINGS, check_listing, parse_tags
+from models import Item, User
+
+bp = Blueprint("f0ckm", __name__, url_prefix="/api/v2")
+INVALID_KEY = "Invalid or inactive API key"
+_ID = re.compile(r"[0-9]{1,18}", re.ASCII)
+_LIMIT = 60
+_MAX_LIMIT = 200
+
+
+def refusal(message: str, status: int) -> Response:
+    """A refusal in this API's documented shape."""
+    response = jsonify(success=False, msg=message)
+    response.status_code = status
+    return response
+
+
+@bp.errorhandler(ServiceError)
+def refuse(error: ServiceError) -> Response:
+    """A refusal in this API's shape."""
+    message = "No file provided" if isinstance(error, NoFile) else error.message
+    response = refusal(message or INVALID_KEY, error.status)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+@bp.errorhandler(HTTPException)
+def refuse_http(error: HTTPException) -> Response:
+    """An error of routing or of the server in this API's shape."""
+    response = refusal(error.description or error.name, error.code or 500)
+    for name, value in error.get_headers():
+        if name not in ("Content-Type", "Content-Length"):
+            response.headers[name] = value
+    return response
+
+
+@bp.post("/upload")
+def upload() -> ResponseReturnValue:
+    """Store a file as an item of the gallery, as documented."""
+    with receive.receive(auth.require_api_key, "file") as (user, received):
+        file = intake.require_file(received)
+        listing = check_listing(
+            get_config().gallery,
+            rating=field_or_query(received, "rating"),
+            tags=field_or_query(received, "tags"),
+            comment=field_or_query(received, "comment"),
+            is_oc=_is_yes(field_or_query(received, "is_oc")),
+            is_shitpost=_is_yes(field_or_query(received, "is_shitpost")),
+        )
+        new = NewItem(user=user, original_name=received.original_name, listing=listing)
+        created = items.create(get_config(), get_storage(), new, file)
+    site = get_config().site.url
+    url = site if created.is_pending else f"{site}{created.id}"
+    return receive.answer(
+        created,
+        url,
+        lambda: jsonify(
+            success=True,
+            msg=(
+                "Upload queued for manual approval."
+                if created.is_pending
+                else "Upload successful! Your upload is now live."
+            ),
+            itemid=created.id,
+            manual_approval=created.is_pending,
+            redirect=None if created.is_pending else f"/{created.id}",
+            url=url,
+        ),
+    )
+
+
+def _is_yes(value: str) -> bool:
+    return value.strip().lower() in ("1", "true")
+
+
+@bp.post("/sharex")
+def sharex_uploader() -> ResponseReturnValue:
+    """The user's ShareX custom uploader for /api/v2/upload, with the key that asks for it."""
+    auth.require_api_key()
+    key = auth.header("X-Api-Key")
+    return sharex_attachment(sharex.f0ckm(get_config().site, key), "f0ckm")
+
+
+# The gallery
+
+
+@bp.get("/items")
+def list_items() -> ResponseReturnValue:
+    """Listed items, newest first, by page."""
+    what = Filter(tags=_tags(), ratings=_ratings(), username=request.args.get("user") or None)
+    before, limit = _page()
+    rows = gallery.list_gallery(what, before=before, limit=limit)
+    return jsonify(_page_of(rows, limit))
+
+
+@bp.get("/items/<item_id>")
+def show_item(item_id: str) -> ResponseReturnValue:
+    """One item: a listed one for everybody, any other for its owner and admins."""
+    item = _visible(item_id)
+    return jsonify(_shape(item, gallery.tags_of([item])[item.id]))
+
+
+@bp.get("/items/<item_id>/file")
+def show_file(item_id: str) -> ResponseReturnValue:
+    """The bytes, for the owner's key and admins' token, also while the item waits."""
+    viewer, admin = _viewer()
+    if viewer is None and admin is None:
+        raise Unauthorized
+    item = gallery.get_item(_number(item_id), viewer=viewer, as_admin=admin is not None)
+    if admin is None and (viewer is None or item.user_id != viewer.id):
+        raise Forbidden("This item belongs to someone else.")
+    store = get_storage()
+    file = store.open_pending(item.pending_name) if item.pending_name else None
+    file = file or store.open_file(item.name)
+    if file is None:
+        raise NotFound("The bytes of this item are gone.")
+    response = stored_file(file, item.name)
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+@bp.delete("/items/<item_id>")
+def delete_item(item_id: str) -> ResponseReturnValue:
+    """Delete an item, by its owner's key or an admin's token."""
+    viewer, admin = _viewer()
+    if admin is not None:
+        items.take_down(get_storage(), admin, item_id=_number(item_id))
+    elif viewer is not None:
+        items.delete_own_item(get_storage(), viewer, _number(item_id))
+    else:
+        raise Unauthorized
+    return jsonify(success=True, msg="The item has been deleted.")
+
+
+# The queue
+
+
+@bp.get("/queue")
+def list_queue() -> ResponseReturnValue:
+    """Waiting items, newest first, by page, with the comment sent with them."""
+    _require_admin()
+    before, limit = _page()
+    rows = gallery.list_queue(before=before, limit=limit)
+    page = _page_of(rows, limit)
+    comments = gallery.first_comments(rows)
+    for entry in page["items"]:
+        entry["comment"] = comments.get(entry["itemid"])
+    return jsonify(page)
+
+
+@bp.post("/queue/<item_id>/approve")
+def approve(item_id: str) -> ResponseReturnValue:
+    """Make a waiting item public."""
+    items.approve(get_storage(), _require_admin(), _number(item_id))
+    return jsonify(success=True, msg="The item has been approved.")
+
+
+@bp.post("/queue/<item_id>/reject")
+def reject(item_id: str) -> ResponseReturnValue:
+    """Remove a waiting item's bytes, with an optional reason for its owner."""
+    items.reject(get_storage(), _require_admin(), _number(item_id), read_input("reason"))
+    return jsonify(success=True, msg="The item has been rejected.")
+
+
+def _require_admin() -> User:
+    try:
+        return auth.require_admin()
+    except Unauthorized:
+        raise Unauthorized(INVALID_TOKEN) from None
+
+
+def _viewer() -> tuple[User | None, User | None]:
+    """Who asks: the user of the API key, the admin of the admin token; None where there is none."""
+    return auth.find_api_key_user(), auth.find_admin()
+
+
+def _visible(item_id: str) -> Item:
+    viewer, admin = _viewer()
+    number = _number(item_id)
+    item = gallery.get_item(number, viewer=viewer, as_admin=admin is not None)
+    is_own = viewer is not None and item.user_id == viewer.id
+    allowed = _allowed_ratings(viewer or admin)
+    if not is_own and allowed is not None and item.rating not in allowed:
+        raise NotFound("There is no such item.")
+    return item
+
+
+def _allowed_ratings(viewer: User | None) -> tuple[str, ...] | None:
+    """The ratings that the host shows to `viewer`; None for all of them.
+
+    Raises:
+        Unauthorized: it shows its gallery to nobody unknown.
+    """
+    visitors = get_config().gallery.visitors
+    if viewer is None and visitors == "none":
+        raise Unauthorized
+    return ("sfw",) if viewer is None and visitors == "sfw" else None
+
+
+def _ratings() -> tuple[str, ...] | None:
+    rating = request.args.get("rating", "sfw")
+    if rating not in (*RATINGS, "all"):
+        raise Invalid("The rating must be sfw, nsfw, nsfl or all.")
+    wanted = None if rating == "all" else (rating,)
+    allowed = _allowed_ratings(next((user for user in _viewer() if user), None))
+    if allowed is None:
+        return wanted
+    return tuple(one for one in wanted or RATINGS if one in allowed)
+
+
+def _tags() -> tuple[str, ...]:
+    return parse_tags(",".join(request.args.getlist("tag")))
+
+
+def _page() -> tuple[int | None, int]:
+    """The query's `before` (an item's id, or None) and `limit`."""
+    before = request.args.get("before", "")
+    limit = request.args.get("limit", "") or str(_LIMIT)
+    if (before and not _ID.fullmatch(before)) or not _ID.fullmatch(limit) or not int(limit):
+        raise Invalid("before and limit must be whole numbers above 0.")
+    return int(before) if before else None, min(int(limit), _MAX_LIMIT)
+
+
+def _number(item_id: str) -> int:
+    if not _ID.fullmatch(item_id):
+        raise NotFound("There is no such item.")
+    return int(item_id)
+
+
+def _page_of(rows: list[Item], limit: int) -> dict[str, Any]:
+    tags = gallery.tags_of(rows)
+    following = rows[-1].id if len(rows) == limit else None
+    return {"items": [_shape(item, tags[item.id]) for item in rows], "next": following}
+
+
+def _shape(item: Item, tags: list[str]) -> dict[str, Any]:
+    site = get_config().site
+    return {
+        "itemid": item.id,
+        "url": f"{site.url}{item.id}",
+        "file": site.upload_url + item.name,
+        "thumbnail": None,
+        "username": item.user.username,
+        "rating": item.rating,
+        "tags": tags,
+        "is_oc": item.is_oc,
+        "created": rfc3339(item.created),
+    }

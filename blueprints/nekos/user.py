@@ -1,0 +1,96 @@
+"""User endpoints: sign up, look at, delete the account, change its password, its keys."""
+
+import re
+
+from flask import jsonify
+from flask.typing import ResponseReturnValue
+
+import accounts
+import auth
+import keys
+import sharex
+from auth import read_input, require_input
+from blueprints.answers import rfc3339, sharex_attachment
+from blueprints.nekos import bp, sentence
+from context import get_config, get_services, get_storage
+from errors import NotFound
+
+_ID = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+@bp.post("/user/info")
+def user_info() -> ResponseReturnValue:
+    """Name and number of files of the token's user."""
+    user = auth.require_token()
+    return jsonify(username=user.username, filecount=user.file_count)
+
+
+@bp.post("/user/signup")
+def signup() -> ResponseReturnValue:
+    """Make an account."""
+    username, password = require_input("username"), require_input("password")
+    accounts.sign_up(auth.password_door(), username, password, read_input("regkey"))
+    return sentence("Success!")
+
+
+@bp.post("/user/delete")
+def delete_user() -> ResponseReturnValue:
+    """Delete the account and all that belongs to it."""
+    username, password = require_input("username"), require_input("password")
+    user = accounts.log_in(auth.password_door(), username, password)
+    accounts.delete(get_storage(), user)
+    return sentence("This user has been deleted")
+
+
+@bp.post("/user/passreset")
+def reset_password() -> ResponseReturnValue:
+    """Change the password; the token stays."""
+    username, password = require_input("username"), require_input("password")
+    new_password = require_input("newpassword")
+    accounts.reset_password(auth.password_door(), username, password, new_password)
+    return sentence("The password has been reset!")
+
+
+@bp.post("/user/keys/list")
+def list_keys() -> ResponseReturnValue:
+    """The user's API keys, without their text."""
+    rows = keys.list_api_keys(auth.require_token())
+    return jsonify(
+        [
+            {
+                "id": row.id,
+                "name": row.name,
+                "last4": row.last4,
+                "created": rfc3339(row.created),
+                "last_used": row.last_used and rfc3339(row.last_used),
+            }
+            for row in rows
+        ]
+    )
+
+
+@bp.post("/user/keys/create")
+def create_key() -> ResponseReturnValue:
+    """A new API key; its text is shown this once."""
+    user = auth.require_token()
+    row, key = keys.create_api_key(user, require_input("name"))
+    return jsonify(id=row.id, name=row.name, key=key)
+
+
+@bp.post("/user/keys/revoke")
+def revoke_key() -> ResponseReturnValue:
+    """Revoke one of the user's API keys."""
+    user = auth.require_token()
+    key_id = require_input("id")
+    if not _ID.fullmatch(key_id):
+        raise NotFound("You have no key of this id.")
+    keys.revoke_api_key(user, int(key_id))
+    return sentence("The key has been revoked.")
+
+
+@bp.post("/user/sharex")
+def sharex_uploader() -> ResponseReturnValue:
+    """The user's ShareX custom uploader for /api/files/upload."""
+    user = auth.require_token()
+    token = accounts.upload_token(get_services().secret, user)
+    return sharex_attachment(sharex.nekos(get_config().site, token), "nekos")

@@ -1,0 +1,77 @@
+"""What a handler may reach: the configuration, the files, the secret, the places for bcrypt."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from flask import Flask, current_app
+
+import config as configuration
+import credentials
+import models
+from config import Config
+from storage import LocalStorage
+from throttle import Places
+
+_opening = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The opened parts of one running Kissa."""
+
+    config: Config
+    storage: LocalStorage
+    secret: bytes
+    places: Places
+    has_wal: bool
+
+
+def open_services(config: Config) -> Services:
+    """Open database, files and secret of this process.
+
+    Raises:
+        OSError, credentials.SecretError, peewee.OperationalError: one of them cannot be.
+    """
+    storage = LocalStorage(config.storage.directory, durable=config.storage.durable)
+    has_wal = models.open_database(
+        config.database.path, durable=config.storage.durable, before_commit=storage.sync
+    )
+    return Services(
+        config=config,
+        storage=storage,
+        secret=credentials.load_secret(credentials.secret_path(config.database.path)),
+        places=Places(Path(f"{config.database.path}.bcrypt")),
+        has_wal=has_wal,
+    )
+
+
+def close_services(services: Services) -> None:
+    """Close what `open_services` opened, before a fork or the end."""
+    models.close_database()
+    services.storage.close()
+
+
+def attach(app: Flask, services: Services | None = None) -> Services:
+    """Give `app` its services: these, or freshly opened ones by the configuration in force."""
+    with _opening:
+        if "kissa" not in app.extensions:
+            app.extensions["kissa"] = services or open_services(configuration.load())
+    opened: Services = app.extensions["kissa"]
+    return opened
+
+
+def get_services() -> Services:
+    """The services of the current app, opened at their first use at the latest."""
+    opened: Services | None = current_app.extensions.get("kissa")
+    return opened or attach(current_app._get_current_object())  # type: ignore[attr-defined]
+
+
+def get_config() -> Config:
+    """The configuration in force."""
+    return get_services().config
+
+
+def get_storage() -> LocalStorage:
+    """The files."""
+    return get_services().storage

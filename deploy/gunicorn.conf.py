@@ -1,0 +1,98 @@
+"""gunicorn's settings, from the section [server] of Kissa's configuration; see `make serve`."""
+
+import json
+import logging
+import re
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import cli
+import config as configuration
+import context
+import start
+
+_SECRET_PATH = re.compile(r"^(/delete/[^/]*/)[^/]+")
+
+
+def _exit(faults: Any) -> None:
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    sys.exit(1)
+
+
+try:
+    _config = configuration.load()
+except configuration.ConfigError as error:
+    _exit(error.faults)
+
+
+class RequestLog(Logger):
+    """One line a request, in which no credential can stand: no query, no header, no address."""
+
+    def setup(self, cfg: Any) -> None:
+        """Open the logs, and give the application's own lines the same place."""
+        super().setup(cfg)
+        logging.getLogger("kissa").handlers = self.error_log.handlers
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
+        """Write the line of one answered request."""
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "method": environ.get("REQUEST_METHOD", "-"),
+            # As it was sent, percent-encoded: a decoded path could forge a line.
+            "path": _SECRET_PATH.sub(r"\1-", environ.get("RAW_URI", "-").partition("?")[0]),
+            "status": int(resp.status_code or 0),
+            "bytes": resp.sent or resp.response_length or 0,
+            "ms": round(request_time.total_seconds() * 1000, 1),
+            "user": environ.get("kissa.user_id"),
+        }
+        if _config.server.log_format == "json":
+            self.access_log.info("%s", json.dumps(line))
+        else:
+            line["user"] = f"user={line['user'] or '-'}"
+            line["ms"] = f"{line['ms']}ms"
+            self.access_log.info("%s", " ".join(str(value) for value in line.values()))
+
+
+bind = _config.server.bind
+workers = _config.server.workers
+threads = _config.server.threads
+worker_class = "gthread"
+control_socket_disable = True  # on by default since gunicorn 25.1, and nobody here speaks to it
+graceful_timeout = 120  # seconds in which uploads in flight may finish at a stop
+timeout = 60
+keepalive = 5
+limit_request_line = 8190  # the f0ckm API's fields may come in the query
+logger_class = RequestLog
+accesslog = "-"
+
+_started: start.Started | None = None
+
+
+def on_starting(server: Any) -> None:
+    """Before anything listens: check everything, and finish what a crash cut short."""
+    global _started
+    try:
+        _started = start.prepare(_config)
+    except start.StartError as error:
+        _exit(error.faults)
+    for note in _started.notes if _started else ():
+        server.log.info("%s", note)
+
+
+def when_ready(server: Any) -> None:
+    """Listening: with very many files, sweep them now, beside the server."""
+    if _started is not None and _started.sweep_later:
+        cli.sweep_beside()
+
+
+def post_worker_init(worker: Any) -> None:
+    """In each worker, after the fork: open database and files."""
+    context.attach(worker.app.wsgi(), None)

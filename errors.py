@@ -1,0 +1,91 @@
+"""What can go wrong in the service, each kind with its status; doors give it their own shape."""
+
+
+class ServiceError(Exception):
+    """A refusal with one sentence for the person who asked.
+
+    Args:
+        message: the sentence shown, without secrets.
+        retry_after: seconds after which asking again makes sense, for a Retry-After header.
+    """
+
+    status = 500
+
+    def __init__(self, message: str, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+
+
+class Invalid(ServiceError):
+    """The request itself is wrong."""
+
+    status = 400
+
+
+class NoFile(Invalid):
+    """The upload carries no file."""
+
+
+class Unauthorized(ServiceError):
+    """Nobody we know: absent, malformed, unknown, revoked and banned look the same.
+
+    Without a message it gets the sentence of the door that tells it.
+    """
+
+    status = 401
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+
+
+class Forbidden(ServiceError):
+    """Somebody we know, who may not do this."""
+
+    status = 403
+
+
+class NotFound(ServiceError):
+    """There is no such thing, or not for the one who asks."""
+
+    status = 404
+
+
+class Conflict(ServiceError):
+    """The state of things forbids it."""
+
+    status = 409
+
+
+class NameTaken(Conflict):
+    """Another account has this username."""
+
+
+class TooLarge(ServiceError):
+    """More bytes than the host takes."""
+
+    status = 413
+
+
+class Blocked(ServiceError):
+    """A kind of file that the operator does not take."""
+
+    status = 415
+
+
+class TooMany(ServiceError):
+    """Too many requests or failures within the time allowed."""
+
+    status = 429
+
+
+class Busy(ServiceError):
+    """No place free just now."""
+
+    status = 503
+
+
+class NoSpace(ServiceError):
+    """No room for these bytes: disk, reserve or quota."""
+
+    status = 507

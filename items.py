@@ -1,0 +1,375 @@
+"""Uploads: their rules, and how they are created, deleted, approved and rejected."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from peewee import fn
+
+import audit
+import credentials
+import models
+import storage as files
+from config import Config
+from errors import Blocked, Conflict, Forbidden, NoSpace, NotFound, TooMany, Unauthorized
+from listing import Listing, check_reason
+from models import REJECTED, Comment, Item, ItemTag, Tag, User
+from storage import Incoming, LocalStorage
+
+REJECTED_KEPT = timedelta(days=30)
+UPLOAD_WINDOW = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewItem:
+    """An upload as it was received. Without a listing it stays unlisted."""
+
+    user: User
+    original_name: str
+    listing: Listing | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """What an upload became; `deletion_secret` is told once and kept only as a hash."""
+
+    id: int
+    name: str
+    is_pending: bool
+    deletion_secret: str
+
+
+def require_rate(per_minute: int, user: User) -> None:
+    """See that `user` may upload once more within this minute; 0 is no limit.
+
+    Raises:
+        TooMany: with the seconds until there is room.
+    """
+    if not per_minute:
+        return
+    moment = models.now()
+    blocking = (
+        Item.select(Item.created)
+        .where(Item.user == user.id)
+        .order_by(Item.id.desc())
+        .offset(per_minute - 1)
+        .first()
+    )
+    if blocking is not None and blocking.created > moment - UPLOAD_WINDOW:
+        wait = (blocking.created + UPLOAD_WINDOW - moment).total_seconds()
+        raise TooMany("Too many uploads in a minute; try again soon.", retry_after=int(wait) + 1)
+
+
+def create(config: Config, store: LocalStorage, new: NewItem, file: Incoming) -> Created:
+    """Store a received file as an item: bytes on disk first, then its name and row together.
+
+    Args:
+        new: what was received beside the bytes.
+        file: the bytes; whatever happens, the caller closes it.
+
+    Returns:
+        the item, once it would survive a power cut.
+
+    Raises:
+        Blocked, NoSpace, TooMany: it may not be stored.
+        Unauthorized: the user was deleted or banned meanwhile.
+    """
+    extension = files.extension_of(new.original_name)
+    require_extension(config.uploads.blocked_extensions, extension)
+    store.require_space()
+    require_database_space()
+    file.seal()
+    is_pending = new.listing is not None and config.gallery.manual_approval
+    secret = credentials.new_deletion_secret()
+    published: list[str] = []
+    held: list[str] = []
+
+    def work() -> tuple[int, str]:
+        user = User.get_or_none(User.id == new.user.id)
+        if user is None or user.is_banned or user.is_deleting:
+            raise Unauthorized
+        require_rate(config.uploads.per_minute, user)
+        _require_quota(config, user, file.size)
+        waiting = None
+        if is_pending:
+            waiting = store.hold(file)
+            held.append(waiting)
+        item_id = None
+        while item_id is None:
+            name = files.random_name(config.uploads.name_length, extension)
+            if waiting is None:
+                if not store.publish(file, name):
+                    continue
+                published.append(name)
+            item_id = _insert(new, file, name, waiting, secret)
+            if item_id is None and waiting is None:
+                store.delete(published.pop())  # a waiting item has reserved this name
+        if new.listing is not None:
+            _add_listing(item_id, user.id, new.listing)
+        return item_id, name
+
+    try:
+        item_id, name = models.write(work)
+    except BaseException:
+        for name in published:
+            store.delete(name)
+        for name in held:
+            store.delete_pending(name)
+        raise
+    return Created(id=item_id, name=name, is_pending=is_pending, deletion_secret=secret)
+
+
+def _insert(
+    new: NewItem, file: Incoming, name: str, waiting: str | None, secret: str
+) -> int | None:
+    """The new row's id, or None when the name is taken."""
+    listing = new.listing
+    state = "unlisted" if listing is None else "pending" if waiting else "listed"
+    rows = (
+        Item.insert(
+            user=new.user.id,
+            name=name,
+            original_name=files.display_name(new.original_name) or name,
+            size=file.size,
+            sha256=file.sha256,
+            state=state,
+            pending_name=waiting,
+            rating=listing.rating if listing else None,
+            is_oc=bool(listing and listing.is_oc),
+            is_shitpost=bool(listing and listing.is_shitpost),
+            deletion_hash=credentials.hash_key(secret),
+            created=models.now(),
+        )
+        .on_conflict_ignore()
+        .returning(Item.id)
+        .tuples()
+        .execute()
+    )
+    found = list(rows)
+    return int(found[0][0]) if found else None
+
+
+def _add_listing(item_id: int, user_id: int, listing: Listing) -> None:
+    if listing.tags:
+        Tag.insert_many([(tag,) for tag in listing.tags], [Tag.name]).on_conflict_ignore().execute()
+        chosen = models.rows(Tag.select(Tag.id).where(Tag.name.in_(listing.tags)))
+        links = [(tag_id, item_id) for (tag_id,) in chosen]
+        ItemTag.insert_many(links, [ItemTag.tag, ItemTag.item]).execute()
+    if listing.comment:
+        Comment.insert(item=item_id, user=user_id, text=listing.comment).execute()
+
+
+def require_extension(blocked: frozenset[str], extension: str) -> None:
+    """See that the operator takes this kind of file; `extension` as `extension_of` gives it.
+
+    Raises:
+        Blocked: the whole extension or its last part is among `blocked`.
+    """
+    whole = extension.lstrip(".")
+    if whole and not blocked.isdisjoint({whole, whole.rpartition(".")[2]}):
+        raise Blocked(f"Files of the kind .{whole} are not taken here.")
+
+
+def require_database_space() -> None:
+    """See that the database's filesystem keeps its reserve, or nothing could be deleted either.
+
+    Raises:
+        NoSpace: it does not.
+    """
+    if not models.has_space(files.reserve):
+        raise NoSpace(files.FULL_MESSAGE)
+
+
+def _require_quota(config: Config, user: User, size: int) -> None:
+    quota = config.uploads.quota_bytes if user.quota_mb is None else user.quota_mb * files.MIB
+    if quota and user.bytes + size > quota:
+        raise NoSpace(f"This upload would pass your quota of {quota // files.MIB} MB.")
+
+
+def delete_own(store: LocalStorage, user: User, name: str) -> None:
+    """Delete the file `name` of `user`, for good once this returns.
+
+    Raises:
+        NotFound: there is no such file.
+        Forbidden: it is somebody else's.
+    """
+
+    def work() -> None:
+        item = _named(name)
+        if item.user_id != user.id:
+            raise Forbidden("This file belongs to someone else.")
+        _remove(store, item)
+
+    models.write(work)
+
+
+def delete_own_item(store: LocalStorage, user: User, item_id: int) -> None:
+    """Delete an item, in whatever state, by its id.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's and not public.
+        Forbidden: it is somebody else's.
+    """
+
+    def work() -> None:
+        item = Item.get_or_none(Item.id == item_id)
+        if item is None or (item.user_id != user.id and item.state != "listed"):
+            raise NotFound("There is no such item.")
+        if item.user_id != user.id:
+            raise Forbidden("This item belongs to someone else.")
+        _remove(store, item)
+
+    models.write(work)
+
+
+def take_down(
+    store: LocalStorage, admin: User, *, name: str | None = None, item_id: int | None = None
+) -> None:
+    """Delete anybody's item, by its file's name or by its id, as an admin.
+
+    Raises:
+        NotFound: there is no such file or item.
+    """
+
+    def work() -> None:
+        item = _named(name) if name is not None else Item.get_or_none(Item.id == item_id)
+        if item is None:
+            raise NotFound("There is no such item.")
+        _remove(store, item)
+        audit.record(admin.id, "delete file", f"item {item.id} of #{item.user_id}")
+
+    models.write(work)
+
+
+def find_by_deletion_secret(name: str, secret: str) -> Item | None:
+    """The item that a deletion link speaks of, or None when the link is not, or no longer, good."""
+    if not files.NAME_PATTERN.fullmatch(name) or not credentials.DELETION_PATTERN.fullmatch(secret):
+        return None
+    return Item.get_or_none(
+        Item.name == name, Item.deletion_hash == credentials.hash_key(secret), ~REJECTED
+    )
+
+
+def delete_by_secret(store: LocalStorage, name: str, secret: str) -> None:
+    """Delete the file that a deletion link speaks of.
+
+    Raises:
+        NotFound: the link is not, or no longer, good.
+    """
+
+    def work() -> None:
+        item = find_by_deletion_secret(name, secret)
+        if item is None:
+            raise NotFound("There is nothing to delete under this link.")
+        _remove(store, item)
+
+    models.write(work)
+
+
+def approve(store: LocalStorage, admin: User, item_id: int) -> None:
+    """Make a waiting item public.
+
+    Raises:
+        NotFound: no such item ever waited.
+        Conflict: somebody has decided about it already.
+    """
+    released: list[tuple[str, str]] = []
+
+    def work() -> str:
+        item = _waiting(item_id)
+        waiting = str(item.pending_name)
+        released.append((item.name, waiting))
+        try:
+            store.release(waiting, item.name)
+        except FileNotFoundError:
+            raise NotFound("The bytes of this item are gone.") from None
+        _decide(item, "listed", admin, "approve", None)
+        return waiting
+
+    try:
+        pending_name = models.write(work)
+    except BaseException:
+        for name, waiting in released:
+            store.withdraw(name, waiting)
+        raise
+    store.delete_pending(pending_name)
+
+
+def reject(store: LocalStorage, admin: User, item_id: int, reason: str) -> None:
+    """Remove a waiting item's bytes; its row tells owner and admins why for 30 days.
+
+    Args:
+        reason: shown to the owner, at most 500 characters; may be empty.
+
+    Raises:
+        Invalid: the reason is too long.
+        NotFound: no such item ever waited.
+        Conflict: somebody has decided about it already.
+    """
+    reason = check_reason(reason)
+
+    def work() -> None:
+        item = _waiting(item_id)
+        store.delete_pending(str(item.pending_name))
+        _decide(item, "rejected", admin, "reject", reason or None)
+
+    models.write(work)
+
+
+def _waiting(item_id: int) -> Item:
+    item = Item.get_or_none(Item.id == item_id)
+    if item is None or (item.state != "pending" and item.reviewed is None):
+        raise NotFound("There is no such item in the queue.")
+    if item.state != "pending":
+        raise Conflict("This item has been decided about already.")
+    return item
+
+
+def _decide(item: Item, state: str, admin: User, act: str, reason: str | None) -> None:
+    Item.update(state=state, pending_name=None, reason=reason, reviewed=models.now()).where(
+        Item.id == item.id
+    ).execute()
+    audit.record(admin.id, act, f"item {item.id} of #{item.user_id}")
+
+
+def _named(name: str) -> Item:
+    """The item whose bytes are, or wait to be, under `name`."""
+    item = None
+    if files.NAME_PATTERN.fullmatch(name):
+        item = Item.get_or_none(Item.name == name, ~REJECTED)
+    if item is None:
+        raise NotFound("There is no such file.")
+    return item
+
+
+def _remove(store: LocalStorage, item: Item) -> None:
+    """Bytes first: on a full disk the row could not be deleted, and nobody could free space."""
+    unlink(store, item)
+    Item.delete().where(Item.id == item.id).execute()
+
+
+def unlink(store: LocalStorage, item: Item) -> None:
+    """Remove the item's bytes, wherever they lie; already gone is fine."""
+    if item.pending_name:
+        store.delete_pending(item.pending_name)
+    elif item.state != "rejected":
+        store.delete(item.name)
+
+
+def forget_rejected() -> int:
+    """Drop the rows of items rejected more than 30 days ago. Returns how many."""
+    old = Item.reviewed < models.now() - REJECTED_KEPT
+    return models.write(lambda: int(Item.delete().where(REJECTED, old).execute()))
+
+
+def forget_unused_tags() -> int:
+    """Drop tags that no item carries any more. Returns how many."""
+    unused = ~fn.EXISTS(ItemTag.select().where(ItemTag.tag == Tag.id))
+    return models.write(lambda: int(Tag.delete().where(unused).execute()))
+
+
+def undo_releases(store: LocalStorage) -> int:
+    """Take back what approvals cut short before their commit made public. Returns how many."""
+    waiting = models.rows(Item.select(Item.name, Item.pending_name).where(models.PENDING))
+    undone = sum(store.withdraw(name, pending_name) for name, pending_name in waiting)
+    store.sync()
+    return undone

@@ -1,0 +1,106 @@
+"""Keys of people: API keys for the f0ckm API, registration keys for an invite-only host."""
+
+from datetime import timedelta
+
+import credentials
+import models
+from errors import Conflict, Invalid, NotFound
+from models import ApiKey, RegistrationKey, User
+
+MAX_API_KEYS = 100
+USED_GRAIN = timedelta(minutes=1)  # a key's last use is written at most this often
+
+
+def create_api_key(user: User, name: str) -> tuple[ApiKey, str]:
+    """A new API key of `user`; its text is told once, here.
+
+    Args:
+        name: 1 to 64 characters to know it by.
+
+    Raises:
+        Invalid: the name is not one.
+        Conflict: the user has as many keys as one may have.
+    """
+    name = name.strip()
+    if not 1 <= len(name) <= 64 or not name.isprintable():
+        raise Invalid("The name of a key has 1 to 64 characters.")
+    key = credentials.new_api_key()
+
+    def work() -> ApiKey:
+        if ApiKey.select().where(ApiKey.user == user.id).count() >= MAX_API_KEYS:
+            raise Conflict(f"An account has at most {MAX_API_KEYS} keys; revoke one first.")
+        return ApiKey.create(
+            user=user.id, key_hash=credentials.hash_key(key), name=name, last4=key[-4:]
+        )
+
+    return models.write(work), key
+
+
+def list_api_keys(user: User) -> list[ApiKey]:
+    """The API keys of `user`, newest first."""
+    return list(ApiKey.select().where(ApiKey.user == user.id).order_by(ApiKey.id.desc()))
+
+
+def revoke_api_key(user: User, key_id: int) -> None:
+    """Revoke an API key of `user`: its next request is refused.
+
+    Raises:
+        NotFound: the user has no such key.
+    """
+    mine = (ApiKey.id == key_id) & (ApiKey.user == user.id)
+    if not models.write(lambda: ApiKey.delete().where(mine).execute()):
+        raise NotFound("You have no key of this id.")
+
+
+def find_user_by_api_key(key: str) -> User | None:
+    """The active user whose API key this is, or None; notes the key's use."""
+    if not credentials.API_KEY_PATTERN.fullmatch(key):
+        return None
+    row = (
+        ApiKey.select(ApiKey, User)
+        .join(User)
+        .where(ApiKey.key_hash == credentials.hash_key(key))
+        .first()
+    )
+    if row is None or row.user.is_banned or row.user.is_deleting:
+        return None
+    moment = models.now()
+    if row.last_used is None or moment - row.last_used >= USED_GRAIN:
+        this = ApiKey.id == row.id
+        models.write(lambda: ApiKey.update(last_used=moment).where(this).execute())
+    return row.user
+
+
+def create_registration_key(maker: User | None) -> str:
+    """A key that admits one signup; `maker` is the admin, None for the operator."""
+    key = credentials.new_registration_key()
+    models.write(
+        lambda: RegistrationKey.insert(
+            key_hash=credentials.hash_key(key), last4=key[-4:], maker=maker and maker.id
+        ).execute()
+    )
+    return key
+
+
+def is_open_registration_key(key: str) -> bool:
+    """Whether `key` would still admit a signup."""
+    return bool(
+        credentials.TOKEN_PATTERN.fullmatch(key)
+        and RegistrationKey.select()
+        .where(
+            RegistrationKey.key_hash == credentials.hash_key(key), RegistrationKey.used.is_null()
+        )
+        .exists()
+    )
+
+
+def consume_registration_key(key: str) -> bool:
+    """Use `key` up, inside the write that adds its user; False when somebody was faster."""
+    changed = (
+        RegistrationKey.update(used=models.now())
+        .where(
+            RegistrationKey.key_hash == credentials.hash_key(key), RegistrationKey.used.is_null()
+        )
+        .execute()
+    )
+    return changed == 1

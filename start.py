@@ -1,0 +1,138 @@
+"""Before the first request: what must hold for a server to start, and what a crash left undone."""
+
+import fcntl
+import os
+import time
+from dataclasses import dataclass
+
+from peewee import PeeweeException
+
+import accounts
+import config as configuration
+import credentials
+import models
+import upkeep
+from config import Config
+from storage import LocalStorage
+
+AT_ONCE = 20_000  # files that are swept before the first request; more are swept beside the server
+PATIENCE = 5.0  # seconds in which the workers of a killed server notice that it is gone
+
+
+class StartError(Exception):
+    """The server cannot start; `faults` holds one line for each reason."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(faults))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """What the start found.
+
+    Args:
+        lock: a descriptor; while it is open, no other server starts on this database.
+        notes: lines for the operator.
+        sweep_later: whether there are too many files to sweep before the first request.
+    """
+
+    lock: int
+    notes: list[str]
+    sweep_later: bool
+
+
+def prepare(config: Config) -> Started:
+    """See that everything a server needs is there, and finish what a crash cut short. Leaves
+    nothing open but the lock, so that workers may be forked after it.
+
+    Raises:
+        StartError: the server must not start.
+    """
+    faults = configuration.writable_faults(config)
+    if not config.database.path.exists():
+        faults.append(f"{config.database.path}: there is no database yet; run: flask migrate")
+    if faults:
+        raise StartError(faults)
+    lock = _lock(config)
+    try:
+        return _prepare(config, lock)
+    except (OSError, PeeweeException, credentials.SecretError) as error:
+        raise StartError([f"{config.database.path}: {error}"]) from error
+    finally:
+        models.close_database()
+
+
+def _prepare(config: Config, lock: int) -> Started:
+    store = LocalStorage(config.storage.directory, durable=config.storage.durable)
+    notes = []
+    if not config.storage.durable:
+        notes.append("durable = false: a power cut loses the last uploads")
+    if not models.open_database(
+        config.database.path, durable=config.storage.durable, before_commit=store.sync
+    ):
+        notes.append("this filesystem has no file locks: journal_mode=PERSIST instead of WAL")
+    require_schema()
+    if not accounts.secret_fits(_secret(config)):
+        path = credentials.secret_path(config.database.path)
+        raise StartError([f"{path}: this secret does not belong to the database; restore its own"])
+    accounts.finish_deletions(store)
+    upkeep.tidy(store)
+    sweep_later = _files() > AT_ONCE
+    if not sweep_later:
+        found = upkeep.look(store, young=True, rows=False)
+        removed = upkeep.remove(store, found)
+        if found.held_back and (found.orphans or found.temporary):
+            notes.append(f"nothing was swept: {found.held_back}")
+        elif removed:
+            notes.append(f"{removed} files without an upload were removed")
+    if not accounts.has_admin():
+        notes.append("there is no admin yet; make one with: .venv/bin/flask create-admin NAME")
+    store.close()
+    return Started(lock=lock, notes=notes, sweep_later=sweep_later)
+
+
+def require_schema() -> None:
+    """See that the open database has the schema of this Kissa.
+
+    Raises:
+        StartError: it is older, or from a newer Kissa.
+    """
+    pending, unknown = models.pending_migrations(), models.unknown_migrations()
+    if unknown:
+        raise StartError([f"the database is of a newer Kissa ({', '.join(unknown)}); upgrade this"])
+    if pending:
+        raise StartError([f"the database lacks {', '.join(pending)}; run: flask migrate"])
+
+
+def _secret(config: Config) -> bytes:
+    path = credentials.secret_path(config.database.path)
+    if not path.exists() and models.User.select().exists():
+        raise StartError(
+            [f"{path}: the server secret is missing, and no token works without it; restore it"]
+        )
+    return credentials.load_secret(path)
+
+
+def _files() -> int:
+    return int(models.Counter.get_by_id("files").value)
+
+
+def _lock(config: Config) -> int:
+    """The server's lock. Forked workers share it, so it ends with the last of them."""
+    path = f"{config.database.path}.server"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(fd)
+                message = "another Kissa serves this database already"
+                raise StartError([f"{config.database.path}: {message}"]) from None
+            time.sleep(0.1)
+        except OSError:
+            return fd  # no file locks here; the notes say so
+        else:
+            return fd

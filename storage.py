@@ -1,0 +1,391 @@
+"""The files: received under no name, published under a random one, brought to disk, deleted."""
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import string
+import threading
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from errors import NoSpace
+
+MIB = 1024 * 1024
+NAME_PATTERN = re.compile(r"[A-Za-z0-9]{5,32}(?:\.[a-z0-9]{1,10}){0,2}", re.ASCII)
+_TEMPORARY_PATTERN = re.compile(r"[A-Za-z0-9]{32}", re.ASCII)
+_ALPHABET = string.ascii_letters + string.digits
+_SUFFIX = re.compile(r"[A-Za-z0-9]{1,10}", re.ASCII)
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_SPACE_CHECK_EVERY = 16 * MIB  # bytes received between two looks at the free space
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_MESSAGE = "There is no space left on this server."
+
+
+def extension_of(client_name: str) -> str:
+    """The extension, with its dot or dots, that a stored name takes over from the client's name.
+
+    The last suffix of the last path component, or the last two when the first of them is `tar`,
+    lower-cased; empty when a suffix is not 1 to 10 ASCII letters or digits, or nothing stands
+    before it (`.bashrc`).
+    """
+    stem, dot, suffix = _last_component(client_name).rpartition(".")
+    if not dot or not stem.strip(".") or not _SUFFIX.fullmatch(suffix):
+        return ""
+    before, _, inner = stem.rpartition(".")
+    if inner.lower() == "tar" and before.strip("."):
+        return f".tar.{suffix.lower()}"
+    return f".{suffix.lower()}"
+
+
+def display_name(client_name: str) -> str:
+    """The client's name as it may be shown and offered for download: at most 255 characters.
+
+    Without path, control characters, surrogates, line separators and the bidi controls that make
+    `exe.png` of `gnp.exe` (Unicode TR 36).
+    """
+    kept = "".join(
+        char
+        for char in _last_component(client_name)
+        if char not in _BIDI and unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp")
+    ).strip()
+    if len(kept) <= 255:
+        return kept
+    suffix = extension_of(kept)
+    return kept[: 255 - len(suffix)] + suffix
+
+
+def random_name(length: int, extension: str = "") -> str:
+    """A name of `length` random letters and digits, then `extension` (with its dot, or empty)."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length)) + extension
+
+
+def reserve(status: os.statvfs_result) -> int:
+    """Bytes of a filesystem that uploads leave free, so that the database can still delete."""
+    return min(256 * MIB, status.f_blocks * status.f_frsize // 20)
+
+
+class Incoming:
+    """A file being received: written once, hashed on the way, gone unless published.
+
+    Use as a context manager: leaving it discards whatever was not published.
+    """
+
+    def __init__(self, store: "LocalStorage") -> None:
+        self._store = store
+        self._hash = hashlib.sha256()
+        self._checked = 0
+        self.size = 0
+        self.fd, self.temporary = store._open_temporary()
+
+    def write(self, data: bytes) -> None:
+        """Append `data`.
+
+        Raises:
+            NoSpace: the disk is full, or the reserve would be touched.
+        """
+        self._hash.update(data)
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self.fd, view) :]
+        except OSError as error:
+            raise _translated(error) from error
+        self.size += len(data)
+        if self.size - self._checked >= _SPACE_CHECK_EVERY:
+            self._checked = self.size
+            self._store.require_space()
+
+    @property
+    def sha256(self) -> bytes:
+        """SHA-256 of what was written so far, 32 bytes."""
+        return self._hash.digest()
+
+    def seal(self) -> None:
+        """Bring the bytes to disk. After this nothing is written.
+
+        Raises:
+            OSError: the disk refused; the file must not be published.
+        """
+        try:
+            # nginx reads the files as another user; the umask must not decide over that.
+            os.fchmod(self.fd, 0o644)
+            if self._store.durable:
+                os.fsync(self.fd)
+        except OSError as error:
+            raise _translated(error) from error
+
+    def close(self) -> None:
+        """Discard the file unless it was published. May be called again."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            if self.temporary:
+                _unlink(self.temporary, self._store._incoming)
+
+    def __enter__(self) -> "Incoming":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class LocalStorage:
+    """Files in one folder: public ones flat, the rest in its dot-folders, which are never served.
+
+    Args:
+        directory: the folder; made when missing.
+        durable: False skips every fsync.
+    """
+
+    def __init__(self, directory: Path, *, durable: bool = True) -> None:
+        self.directory = directory
+        self.durable = durable
+        directory.mkdir(parents=True, exist_ok=True)
+        self._root = _open_directory(directory)
+        self._incoming = self._subdirectory(".incoming")
+        self._pending = self._subdirectory(".pending")
+        self._unsynced: set[int] = set()
+        self._lock = threading.Lock()
+        self._anonymous = self._supports_anonymous()
+
+    def close(self) -> None:
+        """Give the folder's descriptors back."""
+        for fd in (self._root, self._incoming, self._pending):
+            os.close(fd)
+
+    # Receiving and publishing
+
+    def open(self) -> Incoming:
+        """A place for the bytes of one upload.
+
+        Raises:
+            NoSpace: the disk is full.
+        """
+        return Incoming(self)
+
+    def require_space(self, size: int = 0) -> None:
+        """See that `size` more bytes leave the reserve free.
+
+        Raises:
+            NoSpace: they do not.
+        """
+        status = os.fstatvfs(self._root)
+        if status.f_bavail * status.f_frsize - size < reserve(status):
+            raise NoSpace(FULL_MESSAGE)
+
+    def publish(self, incoming: Incoming, name: str) -> bool:
+        """Give sealed bytes their public `name`. False when that name is taken; never overwrites.
+
+        Raises:
+            NoSpace: the directory has no room for a name.
+        """
+        return self._link(incoming, name, self._root)
+
+    def hold(self, incoming: Incoming) -> str:
+        """Keep sealed bytes out of reach until `release` or `delete_pending`.
+
+        Returns:
+            the random name under which they wait.
+        """
+        while True:
+            name = random_name(32)
+            if self._link(incoming, name, self._pending):
+                return name
+
+    def release(self, pending_name: str, name: str) -> None:
+        """Make waiting bytes public as `name`, which their row has reserved.
+
+        The waiting name stays until `delete_pending`, so that a failed commit can be undone.
+
+        Raises:
+            FileNotFoundError: nothing waits under `pending_name`.
+        """
+        # Only a crash between release and commit can have left something under a reserved name.
+        _unlink(name, self._root)
+        self._touched(self._root)
+        try:
+            os.link(pending_name, name, src_dir_fd=self._pending, dst_dir_fd=self._root)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise _translated(error) from error
+            os.rename(pending_name, name, src_dir_fd=self._pending, dst_dir_fd=self._root)
+
+    def withdraw(self, name: str, pending_name: str) -> bool:
+        """Undo a `release` that was not committed. False when there is nothing to undo."""
+        if not self.exists(name):
+            return False
+        self._touched(self._root)
+        try:
+            os.stat(pending_name, dir_fd=self._pending)
+        except FileNotFoundError:
+            self._touched(self._pending)
+            os.rename(name, pending_name, src_dir_fd=self._root, dst_dir_fd=self._pending)
+            return True
+        return _unlink(name, self._root)
+
+    def delete(self, name: str) -> bool:
+        """Remove the public file `name`. False when there is none."""
+        self._touched(self._root)
+        return _unlink(name, self._root)
+
+    def delete_pending(self, pending_name: str) -> bool:
+        """Remove the waiting file `pending_name`. False when there is none."""
+        self._touched(self._pending)
+        return _unlink(pending_name, self._pending)
+
+    def sync(self) -> None:
+        """Bring to disk every name that was given or removed since the last call.
+
+        Raises:
+            OSError: the disk refused; what depends on those names must be undone.
+        """
+        with self._lock:
+            touched, self._unsynced = self._unsynced, set()
+        try:
+            for fd in touched if self.durable else ():
+                os.fsync(fd)
+        except OSError:
+            with self._lock:
+                self._unsynced |= touched
+            raise
+
+    # Reading
+
+    def open_file(self, name: str) -> BinaryIO | None:
+        """The public file `name` for reading, or None. Follows no symbolic link."""
+        return self._read(name, self._root) if NAME_PATTERN.fullmatch(name) else None
+
+    def open_pending(self, pending_name: str) -> BinaryIO | None:
+        """The waiting file `pending_name` for reading, or None."""
+        return self._read(pending_name, self._pending)
+
+    def exists(self, name: str) -> bool:
+        """Whether a public file of this name lies here."""
+        return os.access(name, os.F_OK, dir_fd=self._root, follow_symlinks=False)
+
+    # For the sweep: names of our pattern only, with the moment (seconds since 1970) of their link
+
+    def list_public(self) -> Iterator[str]:
+        """The names of all public files, in no order; foreign files are passed over."""
+        return self._list(self._root, NAME_PATTERN)
+
+    def list_pending(self) -> Iterator[str]:
+        """The names of all waiting files."""
+        return self._list(self._pending, _TEMPORARY_PATTERN)
+
+    def list_incoming(self) -> Iterator[str]:
+        """The names of what is being received, where the filesystem knows no unnamed files."""
+        return self._list(self._incoming, _TEMPORARY_PATTERN)
+
+    def changed(self, name: str, *, where: str) -> float | None:
+        """When `name` in `where` (public, pending, incoming) last changed; None if it is gone."""
+        try:
+            return os.stat(name, dir_fd=self._folder(where), follow_symlinks=False).st_ctime
+        except FileNotFoundError:
+            return None
+
+    def discard(self, name: str, *, where: str) -> bool:
+        """Remove `name` in `where`; False when it is gone already."""
+        self._touched(self._folder(where))
+        return _unlink(name, self._folder(where))
+
+    def _folder(self, where: str) -> int:
+        return {"public": self._root, "pending": self._pending, "incoming": self._incoming}[where]
+
+    def _list(self, folder: int, pattern: re.Pattern[str]) -> Iterator[str]:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    yield entry.name
+
+    def _read(self, name: str, folder: int) -> BinaryIO | None:
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP):
+                return None
+            raise
+        return os.fdopen(fd, "rb")
+
+    def _subdirectory(self, name: str) -> int:
+        path = self.directory / name
+        path.mkdir(exist_ok=True)
+        return _open_directory(path)
+
+    def _supports_anonymous(self) -> bool:
+        """Whether O_TMPFILE works here, so that a crash while receiving leaves nothing behind."""
+        flags = getattr(os, "O_TMPFILE", 0)
+        if not flags or not os.path.isdir("/proc/self/fd"):
+            return False
+        try:
+            os.close(os.open(".", os.O_RDWR | flags, dir_fd=self._incoming))
+        except OSError:
+            return False
+        return True
+
+    def _open_temporary(self) -> tuple[int, str]:
+        """A descriptor, and the name in `.incoming` that it has only without O_TMPFILE."""
+        try:
+            if self._anonymous:
+                flags = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
+                return os.open(".", flags, 0o644, dir_fd=self._incoming), ""
+            name = random_name(32)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            return os.open(name, flags, 0o644, dir_fd=self._incoming), name
+        except OSError as error:
+            raise _translated(error) from error
+
+    def _link(self, incoming: Incoming, name: str, folder: int) -> bool:
+        self._touched(folder)
+        try:
+            if incoming.temporary:
+                self._link_named(incoming.temporary, name, folder)
+            else:
+                # AT_SYMLINK_FOLLOW through /proc, see O_TMPFILE in open(2); with dst_dir_fd,
+                # since Python links the /proc entry itself (EXDEV) without one.
+                source = f"/proc/self/fd/{incoming.fd}"
+                os.link(source, name, dst_dir_fd=folder, follow_symlinks=True)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise _translated(error) from error
+        return True
+
+    def _link_named(self, temporary: str, name: str, folder: int) -> None:
+        try:
+            os.link(temporary, name, src_dir_fd=self._incoming, dst_dir_fd=folder)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            # A filesystem without hard links: take the name, then move the bytes over it.
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder))
+            os.rename(temporary, name, src_dir_fd=self._incoming, dst_dir_fd=folder)
+
+    def _touched(self, folder: int) -> None:
+        with self._lock:
+            self._unsynced.add(folder)
+
+
+def _last_component(client_name: str) -> str:
+    return re.split(r"[/\\]", client_name)[-1]
+
+
+def _open_directory(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _unlink(name: str, folder: int) -> bool:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _translated(error: OSError) -> Exception:
+    return NoSpace(FULL_MESSAGE) if error.errno in _FULL else error

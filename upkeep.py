@@ -1,0 +1,142 @@
+"""Putting files and rows in agreement: the sweep."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import items
+import models
+from models import Item
+from storage import LocalStorage
+
+T = TypeVar("T")
+AGE = 3600  # seconds before what has no row counts as left behind
+BATCH = 500
+SPARED = 1000  # more than so many, and more than SPARED_SHARE of all, is taken for a mistake
+SPARED_SHARE = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What a sweep found.
+
+    Args:
+        orphans: files without a row, as pairs of folder (public, pending) and name.
+        temporary: unfinished uploads left by a crash.
+        files: how many files lie in the folders.
+        lost: names of rows whose file is missing, such as a delete cut short leaves.
+        held_back: why nothing may be removed, or None.
+    """
+
+    orphans: list[tuple[str, str]]
+    temporary: list[str]
+    files: int
+    lost: list[str]
+    held_back: str | None
+
+
+def look(store: LocalStorage, *, young: bool = False, rows: bool = True) -> Sweep:
+    """Find what lies in the folders without a row, and rows without their file.
+
+    Args:
+        young: also what is younger than an hour. A file gets its name and its row inside one
+            write, and `remove` looks again inside one, so this never meets an upload under way;
+            an unfinished upload is only recognised while no server runs.
+        rows: also look for rows without a file, which takes one look-up each.
+    """
+    newest = time.time() if young else time.time() - AGE
+    orphans: list[tuple[str, str]] = []
+    files = 0
+    for where, names in (("public", store.list_public()), ("pending", store.list_pending())):
+        for batch in _batches(names):
+            files += len(batch)
+            owned = _owned(where, batch)
+            for name in batch:
+                changed = None if name in owned else store.changed(name, where=where)
+                if changed is not None and changed <= newest:
+                    orphans.append((where, name))
+    unfinished = ((name, store.changed(name, where="incoming")) for name in store.list_incoming())
+    temporary = [name for name, changed in unfinished if changed is not None and changed <= newest]
+    lost = list(_lost(store)) if rows else []
+    return Sweep(
+        orphans=orphans,
+        temporary=temporary,
+        files=files,
+        lost=lost,
+        held_back=_held_back(len(orphans), files),
+    )
+
+
+def remove(store: LocalStorage, found: Sweep, *, force: bool = False) -> int:
+    """Remove what `look` found, each after one more look at its row.
+
+    Args:
+        force: remove although the sweep is held back.
+
+    Returns:
+        how many files were removed.
+    """
+    if found.held_back and not force:
+        return 0
+    removed = sum(store.discard(name, where="incoming") for name in found.temporary)
+    for batch in _batches(iter(found.orphans)):
+
+        def work(batch: list[tuple[str, str]] = batch) -> int:
+            count = 0
+            for where in ("public", "pending"):
+                names = [name for folder, name in batch if folder == where]
+                owned = _owned(where, names)
+                count += sum(
+                    store.discard(name, where=where) for name in names if name not in owned
+                )
+            return count
+
+        removed += models.write(work)
+    return removed
+
+
+def tidy(store: LocalStorage) -> None:
+    """Finish what was cut short, and drop rows whose time is over."""
+    items.undo_releases(store)
+    items.forget_rejected()
+    items.forget_unused_tags()
+
+
+def _held_back(orphans: int, files: int) -> str | None:
+    if orphans and not Item.select(Item.id).limit(1).exists():
+        return "the database knows no upload at all: is it the right one?"
+    if orphans > SPARED and orphans > files * SPARED_SHARE:
+        return f"{orphans} of {files} files have no row: is this the right database?"
+    return None
+
+
+def _owned(where: str, names: list[str]) -> set[str]:
+    """Those of `names` that have a row. A waiting item's public name counts: `undo_releases`
+    decides about that."""
+    column = Item.name if where == "public" else Item.pending_name
+    state = ~models.REJECTED if where == "public" else models.PENDING
+    query = Item.select(column).where(column.in_(names), state)
+    return {name for (name,) in models.rows(query)}
+
+
+def _lost(store: LocalStorage) -> Iterator[str]:
+    last = 0
+    while True:
+        fields = (Item.id, Item.name, Item.pending_name)
+        query = Item.select(*fields).where(Item.id > last, ~models.REJECTED)
+        page = models.rows(query.order_by(Item.id).limit(BATCH))
+        for _, name, pending in page:
+            where = "pending" if pending else "public"
+            if store.changed(pending or name, where=where) is None:
+                yield name
+        if len(page) < BATCH:
+            return
+        last = page[-1][0]
+
+
+def _batches(values: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(values)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch
