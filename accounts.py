@@ -224,19 +224,19 @@ def _give_admin_token(secret: bytes, user_id: int) -> None:
 
 def find_by_token(token: str) -> User | None:
     """The active user with this upload token, or None."""
-    return _find_by_hash(User.token_hash, token)
+    return _find_by_hash("token_hash", token)
 
 
 def find_by_admin_token(token: str) -> User | None:
     """The active admin with this admin token, or None."""
-    user = _find_by_hash(User.admin_token_hash, token)
+    user = _find_by_hash("admin_token_hash", token)
     return user if user is not None and user.role == "admin" else None
 
 
-def _find_by_hash(column: object, token: str) -> User | None:
+def _find_by_hash(column: str, token: str) -> User | None:
     if not credentials.TOKEN_PATTERN.fullmatch(token):
         return None
-    user = User.get_or_none(column == credentials.hash_key(token))
+    user = models.find_user(column, credentials.hash_key(token))
     return None if user is None or user.is_banned or user.is_deleting else user
 
 
@@ -253,7 +253,12 @@ def has_admin() -> bool:
 
 # Bans and ends
 
-_ACTIVE_ADMIN = (User.role == "admin", ~User.is_banned, ~User.is_deleting)
+_ACTIVE_ADMIN = (
+    User.admin_token_hash > b"",  # every admin has one, and it has an index
+    User.role == "admin",
+    ~User.is_banned,
+    ~User.is_deleting,
+)
 
 
 def get_user(username: str) -> User:

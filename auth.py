@@ -50,8 +50,13 @@ def require_input(name: str) -> str:
 
 
 def _json_input(request: Request, name: str) -> str:
-    body = request.get_json(silent=True) if request.is_json else None
+    try:
+        body = request.get_json(silent=True) if request.is_json else None
+    except RecursionError:  # thousands of nested brackets; `silent` does not cover them
+        body = None
     value = body.get(name) if isinstance(body, dict) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # ids and limits are numbers in JSON
     return value if isinstance(value, str) else ""
 
 

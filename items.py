@@ -12,9 +12,10 @@ import storage as files
 from config import Config
 from errors import Blocked, Conflict, Forbidden, NoSpace, NotFound, TooMany, Unauthorized
 from listing import Listing, check_reason
-from models import REJECTED, Comment, Item, ItemTag, Tag, User
+from models import REJECTED, Comment, Item, ItemTag, Rights, Tag, User
 from storage import Incoming, LocalStorage
 
+_NAME_TRIES = 100  # random names tried; a second one is needed once in a blue moon
 REJECTED_KEPT = timedelta(days=30)
 UPLOAD_WINDOW = timedelta(minutes=1)
 
@@ -38,8 +39,8 @@ class Created:
     deletion_secret: str
 
 
-def require_rate(per_minute: int, user: User) -> None:
-    """See that `user` may upload once more within this minute; 0 is no limit.
+def require_rate(per_minute: int, user_id: int) -> None:
+    """See that a user may upload once more within this minute; 0 is no limit.
 
     Raises:
         TooMany: with the seconds until there is room.
@@ -47,15 +48,9 @@ def require_rate(per_minute: int, user: User) -> None:
     if not per_minute:
         return
     moment = models.now()
-    blocking = (
-        Item.select(Item.created)
-        .where(Item.user == user.id)
-        .order_by(Item.id.desc())
-        .offset(per_minute - 1)
-        .first()
-    )
-    if blocking is not None and blocking.created > moment - UPLOAD_WINDOW:
-        wait = (blocking.created + UPLOAD_WINDOW - moment).total_seconds()
+    blocking = models.find_nth_newest(user_id, per_minute)
+    if blocking is not None and blocking > moment - UPLOAD_WINDOW:
+        wait = (blocking + UPLOAD_WINDOW - moment).total_seconds()
         raise TooMany("Too many uploads in a minute; try again soon.", retry_after=int(wait) + 1)
 
 
@@ -84,27 +79,30 @@ def create(config: Config, store: LocalStorage, new: NewItem, file: Incoming) ->
     held: list[str] = []
 
     def work() -> tuple[int, str]:
-        user = User.get_or_none(User.id == new.user.id)
-        if user is None or user.is_banned or user.is_deleting:
+        rights = models.find_rights(new.user.id)
+        if rights is None or not rights.is_active:
             raise Unauthorized
-        require_rate(config.uploads.per_minute, user)
-        _require_quota(config, user, file.size)
+        require_rate(config.uploads.per_minute, new.user.id)
+        _require_quota(config, rights, file.size)
         waiting = None
         if is_pending:
             waiting = store.hold(file)
             held.append(waiting)
-        item_id = None
-        while item_id is None:
+        for _ in range(_NAME_TRIES):
             name = files.random_name(config.uploads.name_length, extension)
             if waiting is None:
                 if not store.publish(file, name):
                     continue
                 published.append(name)
             item_id = _insert(new, file, name, waiting, secret)
-            if item_id is None and waiting is None:
+            if item_id is not None:
+                break
+            if waiting is None:
                 store.delete(published.pop())  # a waiting item has reserved this name
+        else:
+            raise RuntimeError("no free name was found")
         if new.listing is not None:
-            _add_listing(item_id, user.id, new.listing)
+            _add_listing(item_id, new.user.id, new.listing)
         return item_id, name
 
     try:
@@ -124,28 +122,19 @@ def _insert(
     """The new row's id, or None when the name is taken."""
     listing = new.listing
     state = "unlisted" if listing is None else "pending" if waiting else "listed"
-    rows = (
-        Item.insert(
-            user=new.user.id,
-            name=name,
-            original_name=files.display_name(new.original_name) or name,
-            size=file.size,
-            sha256=file.sha256,
-            state=state,
-            pending_name=waiting,
-            rating=listing.rating if listing else None,
-            is_oc=bool(listing and listing.is_oc),
-            is_shitpost=bool(listing and listing.is_shitpost),
-            deletion_hash=credentials.hash_key(secret),
-            created=models.now(),
-        )
-        .on_conflict_ignore()
-        .returning(Item.id)
-        .tuples()
-        .execute()
+    return models.insert_item(
+        new.user.id,
+        name=name,
+        original_name=files.display_name(new.original_name) or name,
+        size=file.size,
+        sha256=file.sha256,
+        state=state,
+        pending_name=waiting,
+        rating=listing.rating if listing else None,
+        is_oc=bool(listing and listing.is_oc),
+        is_shitpost=bool(listing and listing.is_shitpost),
+        deletion_hash=credentials.hash_key(secret),
     )
-    found = list(rows)
-    return int(found[0][0]) if found else None
 
 
 def _add_listing(item_id: int, user_id: int, listing: Listing) -> None:
@@ -179,9 +168,10 @@ def require_database_space() -> None:
         raise NoSpace(files.FULL_MESSAGE)
 
 
-def _require_quota(config: Config, user: User, size: int) -> None:
-    quota = config.uploads.quota_bytes if user.quota_mb is None else user.quota_mb * files.MIB
-    if quota and user.bytes + size > quota:
+def _require_quota(config: Config, rights: Rights, size: int) -> None:
+    own = rights.quota_mb
+    quota = config.uploads.quota_bytes if own is None else own * files.MIB
+    if quota and rights.bytes + size > quota:
         raise NoSpace(f"This upload would pass your quota of {quota // files.MIB} MB.")
 
 
@@ -369,7 +359,9 @@ def forget_unused_tags() -> int:
 
 def undo_releases(store: LocalStorage) -> int:
     """Take back what approvals cut short before their commit made public. Returns how many."""
-    waiting = models.rows(Item.select(Item.name, Item.pending_name).where(models.PENDING))
-    undone = sum(store.withdraw(name, pending_name) for name, pending_name in waiting)
-    store.sync()
-    return undone
+
+    def work() -> int:  # a write, so that no approval is under way meanwhile
+        waiting = models.rows(Item.select(Item.name, Item.pending_name).where(models.PENDING))
+        return sum(store.withdraw(name, pending_name) for name, pending_name in waiting)
+
+    return models.write(work)

@@ -110,9 +110,9 @@ def sharex_uploader() -> ResponseReturnValue:
 @bp.get("/items")
 def list_items() -> ResponseReturnValue:
     """Listed items, newest first, by page."""
-    what = Filter(tags=_tags(), ratings=_ratings(), username=request.args.get("user") or None)
+    what = Filter(ratings=_ratings(), tags=_tags(), username=request.args.get("user") or None)
     before, limit = _page()
-    rows = gallery.list_gallery(what, before=before, limit=limit)
+    rows = gallery.list_gallery(what, before=before, limit=limit + 1)
     return jsonify(_page_of(rows, limit))
 
 
@@ -163,7 +163,7 @@ def list_queue() -> ResponseReturnValue:
     """Waiting items, newest first, by page, with the comment sent with them."""
     _require_admin()
     before, limit = _page()
-    rows = gallery.list_queue(before=before, limit=limit)
+    rows = gallery.list_queue(before=before, limit=limit + 1)
     page = _page_of(rows, limit)
     comments = gallery.first_comments(rows)
     for entry in page["items"]:
@@ -199,10 +199,9 @@ def _viewer() -> tuple[User | None, User | None]:
 
 def _visible(item_id: str) -> Item:
     viewer, admin = _viewer()
-    number = _number(item_id)
-    item = gallery.get_item(number, viewer=viewer, as_admin=admin is not None)
-    is_own = viewer is not None and item.user_id == viewer.id
     allowed = _allowed_ratings(viewer or admin)
+    item = gallery.get_item(_number(item_id), viewer=viewer, as_admin=admin is not None)
+    is_own = viewer is not None and item.user_id == viewer.id
     if not is_own and allowed is not None and item.rating not in allowed:
         raise NotFound("There is no such item.")
     return item
@@ -221,11 +220,11 @@ def _allowed_ratings(viewer: User | None) -> tuple[str, ...] | None:
 
 
 def _ratings() -> tuple[str, ...] | None:
+    allowed = _allowed_ratings(next((user for user in _viewer() if user), None))
     rating = request.args.get("rating", "sfw")
     if rating not in (*RATINGS, "all"):
         raise Invalid("The rating must be sfw, nsfw, nsfl or all.")
     wanted = None if rating == "all" else (rating,)
-    allowed = _allowed_ratings(next((user for user in _viewer() if user), None))
     if allowed is None:
         return wanted
     return tuple(one for one in wanted or RATINGS if one in allowed)
@@ -251,9 +250,11 @@ def _number(item_id: str) -> int:
 
 
 def _page_of(rows: list[Item], limit: int) -> dict[str, Any]:
-    tags = gallery.tags_of(rows)
-    following = rows[-1].id if len(rows) == limit else None
-    return {"items": [_shape(item, tags[item.id]) for item in rows], "next": following}
+    """A page of `limit` items; `rows` holds one more when another page follows."""
+    shown = rows[:limit]
+    tags = gallery.tags_of(shown)
+    following = shown[-1].id if len(rows) > limit else None
+    return {"items": [_shape(item, tags[item.id]) for item in shown], "next": following}
 
 
 def _shape(item: Item, tags: list[str]) -> dict[str, Any]:

@@ -28,9 +28,10 @@ def receive(authenticate: Callable[[], User], file_field: str) -> Iterator[tuple
     """
     config, store, stream = get_config(), get_storage(), _body()
     max_body = config.uploads.max_body_bytes
+    _set_patience(intake.STALL_SECONDS)
     try:
         user = authenticate()
-        items.require_rate(config.uploads.per_minute, user)
+        items.require_rate(config.uploads.per_minute, user.id)
         length = request.content_length or 0
         if length > max_body:
             raise TooLarge(intake.too_large(config.uploads.max_bytes))
@@ -45,8 +46,11 @@ def receive(authenticate: Callable[[], User], file_field: str) -> Iterator[tuple
             open_file=store.open,
         )
     except ServiceError:
+        _set_patience(intake.DRAIN_SECONDS)
         intake.drain(stream, max_body)
         raise
+    finally:
+        _set_patience(None)
     try:
         yield user, received
     finally:
@@ -74,6 +78,14 @@ def field_or_query(received: Received, name: str) -> str:
     """A form field, or where the form has none the query: some ShareX clients send nothing else."""
     value = received.fields.get(name)
     return request.args.get(name, "") if value is None else value
+
+
+def _set_patience(seconds: float | None) -> None:
+    """How long a read of the body waits for its next byte, where the server is gunicorn: a client
+    that stalls must not hold a thread for ever."""
+    socket = request.environ.get("gunicorn.socket")
+    if socket is not None:
+        socket.settimeout(seconds)
 
 
 def _body() -> Stream:
