@@ -30,7 +30,7 @@ def parse_tags(text: str) -> tuple[str, ...]:
     Raises:
         Invalid: there are too many, or one is too long.
     """
-    tags = dict.fromkeys(" ".join(_plain(part).split()).lower() for part in text.split(","))
+    tags = dict.fromkeys(" ".join(_plain(part).split()) for part in text.lower().split(","))
     kept = tuple(tag for tag in tags if tag and tag not in RATINGS)
     if len(kept) > MAX_TAGS:
         raise Invalid(f"An upload takes at most {MAX_TAGS} tags.")
@@ -94,9 +94,9 @@ def _plain(text: str, keep: str = "") -> str:
     """`text` in NFC, blanks for line ends and tabs, without other control characters and lone
     surrogates; the characters in `keep` stay."""
     kept = []
-    for char in unicodedata.normalize("NFC", text):
+    for char in text:
         if char in keep or unicodedata.category(char) not in ("Cc", "Cs"):
             kept.append(char)
         elif char in "\t\n\r":
             kept.append(" ")
-    return "".join(kept)
+    return unicodedata.normalize("NFC", "".join(kept))

@@ -94,5 +94,5 @@ def _body() -> Stream:
     if request.environ.get("wsgi.input_terminated"):
         stream: Stream = request.environ["wsgi.input"]
         return stream
-    request.max_content_length = None
+    request.max_content_length = request.content_length  # None would be the app's small limit
     return request.stream
