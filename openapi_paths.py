@@ -222,7 +222,11 @@ class Route:
 
 
 def _form(file: str, **fields: Node) -> Node:
-    schema = {"type": "object", "properties": {file: _BYTES, **fields}, "required": [file]}
+    schema = {
+        "type": "object",
+        "properties": {file: {**_BYTES, "minLength": 1}, **fields},
+        "required": [file],
+    }
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 

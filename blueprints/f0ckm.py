@@ -238,7 +238,7 @@ def _page() -> tuple[int | None, int]:
     """The query's `before` (an item's id, or None) and `limit`."""
     before = request.args.get("before", "")
     limit = request.args.get("limit", "") or str(_LIMIT)
-    if (before and not _ID.fullmatch(before)) or not _ID.fullmatch(limit) or not int(limit):
+    if not all(_ID.fullmatch(one) and int(one) for one in (before or "1", limit)):
         raise Invalid("before and limit must be whole numbers above 0.")
     return int(before) if before else None, min(int(limit), _MAX_LIMIT)
 

@@ -102,6 +102,7 @@ CALLS: list[tuple[str, int, dict[str, str], dict[str, Any]]] = [
     ("f0ckmUploader", 401, {}, {}),
     ("listItems", 200, {}, {"query": "rating=all&user=alice&tag=cat&tag=cute&limit=1"}),
     ("listItems", 400, {}, {"query": "rating=none"}),
+    ("listItems", 400, {}, {"query": "before=0"}),
     ("showItem", 200, {}, {"path": {"itemid": "{item}"}}),
     ("showItem", 404, {}, {"path": {"itemid": "{waiting}"}}),
     ("deleteItem", 200, KEY, {"path": {"itemid": "{item}"}}),
