@@ -8,8 +8,10 @@ import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -18,7 +20,7 @@ import config as configuration
 import context
 import start
 
-_SECRET_PATH = re.compile(r"^(/delete/[^/]*/)[^/]+")
+_DELETION = re.compile(r"(/delete/[A-Za-z0-9.]+/)[^/]*")
 
 
 def _exit(faults: Any) -> None:
@@ -31,6 +33,16 @@ try:
     _config = configuration.load()
 except configuration.ConfigError as error:
     _exit(error.faults)
+
+
+def _plain_path(uri: str | None) -> str:
+    """The path as it was sent, percent-encoded (a decoded one could forge a line), without its
+    query and without the secret of a deletion link, however that link is written."""
+    path = (uri or "-").partition("?")[0]
+    if "/delete/" not in unquote(path).lower():
+        return path
+    usual = _DELETION.fullmatch(path)
+    return (usual[1] if usual else "/delete/") + "-"
 
 
 class RequestLog(Logger):
@@ -46,9 +58,9 @@ class RequestLog(Logger):
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "method": environ.get("REQUEST_METHOD", "-"),
-            # As it was sent, percent-encoded: a decoded path could forge a line.
-            "path": _SECRET_PATH.sub(r"\1-", environ.get("RAW_URI", "-").partition("?")[0]),
-            "status": int(resp.status_code or 0),
+            "path": _plain_path(environ.get("RAW_URI")),
+            # gunicorn's answers to malformed requests have no status_code
+            "status": int(str(resp.status or 0).split(None, 1)[0]),
             "bytes": resp.sent or resp.response_length or 0,
             "ms": round(request_time.total_seconds() * 1000, 1),
             "user": environ.get("kissa.user_id"),
@@ -60,11 +72,34 @@ class RequestLog(Logger):
             line["ms"] = f"{line['ms']}ms"
             self.access_log.info("%s", " ".join(str(value) for value in line.values()))
 
+    def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Of a malformed request the kind of fault alone: gunicorn quotes what was sent, which
+        may be a token, as `Invalid request from ip=ADDRESS: FAULT: QUOTE`."""
+        if str(msg).startswith("Invalid request from "):
+            msg, args = "malformed request: %s", (str(msg).split(": ")[1],)
+        super().warning(msg, *args, **kwargs)
+
+    def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Without the query, which gunicorn adds to the path."""
+        super().exception(msg, *(_plain_path(str(arg)) for arg in args), **kwargs)
+
+
+class Worker(ThreadWorker):
+    """A worker that stops listening as soon as it has to stop. gunicorn's own keeps its socket
+    until the last upload is through, and whoever connects meanwhile waits for nothing."""
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept connections, or no more."""
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
 
 bind = _config.server.bind
 workers = _config.server.workers
 threads = _config.server.threads
-worker_class = "gthread"
+worker_class = Worker
 control_socket_disable = True  # on by default since gunicorn 25.1, and nobody here speaks to it
 graceful_timeout = 120  # seconds in which uploads in flight may finish at a stop
 timeout = 60
