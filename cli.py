@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -116,9 +117,12 @@ def _require_owner(database: Path) -> None:
         return
     if owner == os.geteuid():
         return
-    name = pwd.getpwuid(owner).pw_name
-    command = " ".join(["flask", *sys.argv[1:]])
-    raise start.StartError([f"{database} belongs to {name}; run: sudo -u {name} {command}"])
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"  # as sudo takes a user without a name
+    command = shlex.join(["sudo", "-u", name, "flask", *sys.argv[1:]])
+    raise start.StartError([f"{database} belongs to {name}; run: {command}"])
 
 
 def _read_password() -> str:

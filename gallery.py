@@ -86,6 +86,7 @@ def list_gallery(what: Filter, *, before: int | None = None, limit: int = 60) ->
         if owner is None:
             return []
         query = query.where(Item.user == owner.id)
+    key = Item.id
     for tag in what.tags:
         found = Tag.get_or_none(Tag.name == tag)
         if found is None:
@@ -94,9 +95,11 @@ def list_gallery(what: Filter, *, before: int | None = None, limit: int = 60) ->
         query = query.join(
             link, on=((link.item == Item.id) & (link.tag == found.id)), attr=f"link{found.id}"
         ).switch(Item)
+        # By the tag's own index, which has its items in order: SQLite would sort all of them.
+        key = link.item if key is Item.id else key
     if before is not None:
-        query = query.where(Item.id < before)
-    return list(query.order_by(Item.id.desc()).limit(limit))
+        query = query.where(key < before)
+    return list(query.order_by(key.desc()).limit(limit))
 
 
 def list_queue(*, before: int | None = None, limit: int = 60) -> list[Item]:
@@ -139,13 +142,8 @@ def get_public_file(name: str) -> Item:
 def tags_of(items: Iterable[Item]) -> dict[int, list[str]]:
     """The tags of each item, by its id, in alphabetical order."""
     found: dict[int, list[str]] = {item.id: [] for item in items}
-    links = (
-        ItemTag.select(ItemTag.item, Tag.name)
-        .join(Tag)
-        .where(ItemTag.item.in_(list(found)))
-        .order_by(Tag.name)
-    )
-    for item_id, name in models.rows(links):
+    links = ItemTag.select(ItemTag.item, Tag.name).join(Tag).where(ItemTag.item.in_(list(found)))
+    for name, item_id in sorted((name, item_id) for item_id, name in models.rows(links)):
         found[item_id].append(name)
     return found
 

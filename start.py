@@ -57,7 +57,11 @@ def prepare(config: Config) -> Started:
     lock = _lock(config)
     try:
         return _prepare(config, lock)
+    except StartError:
+        os.close(lock)
+        raise
     except (OSError, PeeweeException, credentials.SecretError) as error:
+        os.close(lock)
         raise StartError([f"{config.database.path}: {error}"]) from error
     finally:
         models.close_database()

@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 import string
 import threading
 import unicodedata
@@ -22,6 +23,7 @@ _SUFFIX = re.compile(r"[A-Za-z0-9]{1,10}", re.ASCII)
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SPACE_CHECK_EVERY = 16 * MIB  # bytes received between two looks at the free space
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+_FOR_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_MESSAGE = "There is no space left on this server."
 
@@ -219,24 +221,22 @@ class LocalStorage:
         """Undo a `release` that was not committed. False when there is nothing to undo."""
         if not self.exists(name):
             return False
-        self._touched(self._root)
         try:
             os.stat(pending_name, dir_fd=self._pending)
         except FileNotFoundError:
-            self._touched(self._pending)
             os.rename(name, pending_name, src_dir_fd=self._root, dst_dir_fd=self._pending)
+            self._touched(self._root)
+            self._touched(self._pending)
             return True
-        return _unlink(name, self._root)
+        return self._remove(name, self._root)
 
     def delete(self, name: str) -> bool:
         """Remove the public file `name`. False when there is none."""
-        self._touched(self._root)
-        return _unlink(name, self._root)
+        return self._remove(name, self._root)
 
     def delete_pending(self, pending_name: str) -> bool:
         """Remove the waiting file `pending_name`. False when there is none."""
-        self._touched(self._pending)
-        return _unlink(pending_name, self._pending)
+        return self._remove(pending_name, self._pending)
 
     def sync(self) -> None:
         """Bring to disk every name that was given or removed since the last call.
@@ -291,8 +291,15 @@ class LocalStorage:
 
     def discard(self, name: str, *, where: str) -> bool:
         """Remove `name` in `where`; False when it is gone already."""
-        self._touched(self._folder(where))
-        return _unlink(name, self._folder(where))
+        return self._remove(name, self._folder(where))
+
+    def _remove(self, name: str, folder: int) -> bool:
+        try:
+            return _unlink(name, folder)
+        finally:
+            # Afterwards, or a sync in between would count as this name's; and for a name that is
+            # gone already too, since nobody knows whether its end ever came to disk.
+            self._touched(folder)
 
     def _folder(self, where: str) -> int:
         return {"public": self._root, "pending": self._pending, "incoming": self._incoming}[where]
@@ -305,11 +312,14 @@ class LocalStorage:
 
     def _read(self, name: str, folder: int) -> BinaryIO | None:
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            fd = os.open(name, _FOR_READING, dir_fd=folder)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ELOOP):
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
                 return None
             raise
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            return None
         return os.fdopen(fd, "rb")
 
     def _subdirectory(self, name: str) -> int:
@@ -364,7 +374,11 @@ class LocalStorage:
                 raise
             # A filesystem without hard links: take the name, then move the bytes over it.
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder))
-            os.rename(temporary, name, src_dir_fd=self._incoming, dst_dir_fd=folder)
+            try:
+                os.rename(temporary, name, src_dir_fd=self._incoming, dst_dir_fd=folder)
+            except OSError:
+                _unlink(name, folder)
+                raise
 
     def _touched(self, folder: int) -> None:
         with self._lock:

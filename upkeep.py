@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
+from peewee import PeeweeException
+
+import gallery
 import items
 import models
+from errors import ServiceError
 from models import Item
 from storage import LocalStorage
 
@@ -65,7 +69,7 @@ def look(store: LocalStorage, *, young: bool = False, rows: bool = True) -> Swee
         temporary=temporary,
         files=files,
         lost=lost,
-        held_back=_held_back(len(orphans), files),
+        held_back=_held_back(len(orphans), len(temporary), files),
     )
 
 
@@ -97,6 +101,17 @@ def remove(store: LocalStorage, found: Sweep, *, force: bool = False) -> int:
     return removed
 
 
+def is_healthy(store: LocalStorage) -> bool:
+    """Whether database and storage answer, and space is left."""
+    try:
+        gallery.count_public()
+        store.require_space()
+        items.require_database_space()
+    except (ServiceError, PeeweeException, OSError):
+        return False
+    return True
+
+
 def tidy(store: LocalStorage) -> None:
     """Finish what was cut short, and drop rows whose time is over."""
     items.undo_releases(store)
@@ -104,8 +119,8 @@ def tidy(store: LocalStorage) -> None:
     items.forget_unused_tags()
 
 
-def _held_back(orphans: int, files: int) -> str | None:
-    if orphans and not Item.select(Item.id).limit(1).exists():
+def _held_back(orphans: int, temporary: int, files: int) -> str | None:
+    if (orphans or temporary) and not Item.select(Item.id).limit(1).exists():
         return "the database knows no upload at all: is it the right one?"
     if orphans > SPARED and orphans > files * SPARED_SHARE:
         return f"{orphans} of {files} files have no row: is this the right database?"

@@ -33,8 +33,9 @@ def stored_file(file: BinaryIO, name: str) -> Response:
     # caches ask each time.
     response.set_etag(f"{int(status.st_mtime):x}-{status.st_size:x}")
     response.headers["Cache-Control"] = "no-cache"
-    if "," in request.headers.get("Range", ""):
-        # Several ranges at once: RFC 9110 14.2 lets a server send the whole instead.
+    asked = request.headers.get("Range", "")
+    if asked and ("," in asked or not asked.lower().startswith("bytes")):
+        # RFC 9110 14.2: another unit is ignored, and for several ranges at once the whole may go.
         del request.environ["HTTP_RANGE"]
     try:
         response.make_conditional(

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -598,11 +599,30 @@ def test_places_that_cannot_be_written_are_told(file: Path) -> None:
     assert not (folder / "missing").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_folders_without_permission_are_told(file: Path) -> None:
-    loaded = load_text(file, "")
-    loaded.storage.directory.mkdir(mode=0o500)
-    (fault,) = config.writable_faults(loaded)
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_folders_without_permission_are_told() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # not tmp_path, where nobody else gets in
+        file = Path(folder, "config.ini")
+        loaded = load_text(file, "")
+        loaded.storage.directory.mkdir(mode=0o500)
+        if os.geteuid() == 0:
+            for path in (Path(folder), file, loaded.storage.directory):
+                os.chown(path, 65534, 65534)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                if os.geteuid() == 0:  # root may write everywhere
+                    os.setgroups([])
+                    os.setgid(65534)
+                    os.setuid(65534)
+                os.write(writer, "\n".join(config.writable_faults(loaded)).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as told:
+            (fault,) = told.read().splitlines()
+        os.waitpid(child, 0)
     assert fault.endswith("(Permission denied)")
 
 

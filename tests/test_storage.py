@@ -1,0 +1,387 @@
+"""The files on disk: names, modes, the order of syncs, full disks, and nothing left behind."""
+
+import errno
+import hashlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import models
+from errors import NoSpace
+from models import Item
+from storage import LocalStorage, reserve
+from tests.conftest import PNG, Kissa, Person
+from tests.multipart import NEKOS, UNANNOUNCED, both_endpoints, check_refused, send
+
+MIB = 1024 * 1024
+NAME = "abcdefg.png"
+
+
+def unsupported(*_: Any, **__: Any) -> None:
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.fixture(params=["unnamed", "named", "without-links"])
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LocalStorage]:
+    """The three ways of a filesystem: O_TMPFILE, temporary names, and no hard links either."""
+    store = LocalStorage(tmp_path / "uploads")
+    assert store._anonymous, "this filesystem lacks O_TMPFILE, so that way goes untested"
+    if request.param != "unnamed":
+        store._anonymous = False
+    if request.param == "without-links":
+        monkeypatch.setattr(os, "link", unsupported)
+    yield store
+    store.close()
+
+
+def put(store: LocalStorage, name: str = NAME, content: bytes = PNG) -> bool:
+    with store.open() as incoming:
+        incoming.write(content)
+        incoming.seal()
+        return store.publish(incoming, name)
+
+
+def everything(store: LocalStorage) -> dict[str, bytes]:
+    found = (path for path in store.directory.rglob("*") if path.is_file())
+    return {str(path.relative_to(store.directory)): path.read_bytes() for path in found}
+
+
+def test_written_hashed_published(store: LocalStorage) -> None:
+    with store.open() as incoming:
+        for start in range(0, len(PNG), 7):
+            incoming.write(PNG[start : start + 7])
+        assert incoming.size == len(PNG)
+        assert incoming.sha256 == hashlib.sha256(PNG).digest()
+        incoming.seal()
+        assert not store.exists(NAME)
+        assert store.publish(incoming, NAME)
+    assert everything(store) == {NAME: PNG}
+    file = store.open_file(NAME)
+    assert file is not None
+    with file:
+        assert file.read() == PNG
+
+
+def test_publish_never_overwrites(store: LocalStorage) -> None:
+    assert put(store, content=b"first")
+    assert not put(store, content=b"second")
+    (store.directory / "taken12").mkdir()
+    (store.directory / "linked1").symlink_to(store.directory / "nowhere")
+    assert not put(store, "taken12")
+    assert not put(store, "linked1")
+    assert everything(store) == {NAME: b"first"}
+
+
+def test_everybody_may_read_whatever_the_umask(store: LocalStorage) -> None:
+    old = os.umask(0o077)
+    try:
+        assert put(store)
+    finally:
+        os.umask(old)
+    assert (store.directory / NAME).stat().st_mode & 0o7777 == 0o644
+
+
+def test_discarded_leaves_nothing(store: LocalStorage) -> None:
+    open_before = len(os.listdir("/proc/self/fd"))
+    with store.open() as incoming:
+        incoming.write(PNG)
+        assert len(list(store.list_incoming())) == (0 if store._anonymous else 1)
+    incoming.close()
+
+    def fail() -> None:
+        with store.open() as incoming:
+            incoming.write(PNG)
+            incoming.seal()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert everything(store) == {}
+    assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+def test_waiting_released_deleted(store: LocalStorage) -> None:
+    with store.open() as incoming:
+        incoming.write(PNG)
+        incoming.seal()
+        held = store.hold(incoming)
+    assert everything(store) == {f".pending/{held}": PNG}
+    assert store.open_file(held) is None
+    assert list(store.list_pending()) == [held]
+    (store.directory / NAME).write_bytes(b"left by a crash")
+    store.release(held, NAME)
+    assert everything(store)[NAME] == PNG
+    store.delete_pending(held)
+    assert everything(store) == {NAME: PNG}
+    assert store.delete(NAME)
+    assert not store.delete(NAME)
+    assert everything(store) == {}
+
+
+def test_release_can_be_withdrawn(store: LocalStorage) -> None:
+    with store.open() as incoming:
+        incoming.write(PNG)
+        incoming.seal()
+        held = store.hold(incoming)
+    assert not store.withdraw(NAME, held)
+    store.release(held, NAME)
+    assert store.withdraw(NAME, held)
+    assert everything(store) == {f".pending/{held}": PNG}
+    with pytest.raises(FileNotFoundError):
+        store.release("x" * 32, NAME)
+
+
+def test_failed_move_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStorage(tmp_path / "uploads")
+    store._anonymous = False
+    monkeypatch.setattr(os, "link", unsupported)
+    monkeypatch.setattr(os, "rename", unsupported)
+    with pytest.raises(OSError):
+        put(store)
+    assert everything(store) == {}
+    store.close()
+
+
+def test_only_plain_files_of_our_pattern_are_listed_and_opened(store: LocalStorage) -> None:
+    assert put(store)
+    for name in ("readme.md", "album12", "UPPER12.PNG", ".htaccess", "a.b"):
+        (store.directory / name).write_text("foreign")
+    (store.directory / "folder1").mkdir()
+    (store.directory / "symlink").symlink_to(store.directory / NAME)
+    os.mkfifo(store.directory / "fifo123")
+    assert set(store.list_public()) == {NAME, "album12", "readme.md"}
+    for name in ("folder1", "symlink", "fifo123", "UPPER12.PNG", ".htaccess", "../uploads/" + NAME):
+        assert store.open_file(name) is None
+
+
+def test_sync_comes_after_what_it_is_for(
+    store: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sync by somebody else between a name's removal and its own must not count for it."""
+    assert put(store)
+    store.sync()
+    unlink = os.unlink
+
+    def unlink_with_a_sync_before(*args: Any, **named: Any) -> None:
+        store.sync()
+        unlink(*args, **named)
+
+    monkeypatch.setattr(os, "unlink", unlink_with_a_sync_before)
+    store.delete(NAME)
+    assert store._unsynced == {store._root}
+
+
+# The order of things, recorded around the real calls
+
+
+class Recorder:
+    """Notes what happens to the disk, by the path it happens to, and does it."""
+
+    def __init__(self, kissa: Kissa, patch: pytest.MonkeyPatch) -> None:
+        self.acts: list[str] = []
+        self.fail: dict[str, int] = {}
+        store = kissa.services.storage
+        places = {store._root: "uploads", store._pending: "pending", store._incoming: "incoming"}
+        fsync, link, unlink = os.fsync, os.link, os.unlink
+
+        def note(act: str) -> None:
+            self.acts.append(act)
+            if act in self.fail:
+                number = self.fail.pop(act)
+                raise OSError(number, os.strerror(number))
+
+        def noted_fsync(fd: int) -> None:
+            note(f"fsync {places.get(fd, 'file')}")
+            fsync(fd)
+
+        def noted_link(*args: Any, **named: Any) -> None:
+            note(f"link {places[named['dst_dir_fd']]}")
+            link(*args, **named)
+
+        def noted_unlink(*args: Any, **named: Any) -> None:
+            note(f"unlink {places[named['dir_fd']]}")
+            unlink(*args, **named)
+
+        patch.setattr(os, "fsync", noted_fsync)
+        patch.setattr(os, "link", noted_link)
+        patch.setattr(os, "unlink", noted_unlink)
+        models.database.obj.connection().set_trace_callback(self._statement)
+
+    def _statement(self, sql: str) -> None:
+        words = sql.lower().replace('"', "").replace("or ignore ", "").split()
+        act = words[0]
+        if words[1:3] in (["into", "item"], ["from", "item"]):
+            act += " item"
+            if self.acts[-1] == act:
+                return  # SQLite tells a statement again for each of its triggers
+        elif act not in ("begin", "commit", "rollback"):
+            return
+        self.acts.append(act)
+
+    def take(self) -> list[str]:
+        taken, self.acts = self.acts, []
+        return taken
+
+
+@pytest.fixture
+def recorder(kissa: Kissa, alice: Person, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+    kissa.list_item(alice)  # the key's last use is noted, and its tags are there
+    recorder = Recorder(kissa, monkeypatch)
+    yield recorder
+    models.database.obj.connection().set_trace_callback(None)
+
+
+def test_order_of_an_upload(kissa: Kissa, alice: Person, recorder: Recorder) -> None:
+    for send_one in (kissa.upload, kissa.list_item):
+        assert send_one(alice).status_code == 200
+        assert recorder.take() == [
+            "fsync file", "begin", "link uploads", "insert item", "fsync uploads", "commit",
+        ]  # fmt: skip
+
+
+def test_order_of_a_delete(kissa: Kissa, alice: Person, recorder: Recorder) -> None:
+    name = kissa.upload_name(alice)
+    recorder.take()
+    kissa.post("/api/files/delete", alice.by_token | {"file": name})
+    assert recorder.take() == [
+        "begin", "unlink uploads", "delete item", "fsync uploads", "commit",
+    ]  # fmt: skip
+
+
+def test_order_of_an_end_of_an_account(kissa: Kissa, alice: Person, recorder: Recorder) -> None:
+    kissa.upload_name(alice)
+    recorder.take()
+    assert kissa.post("/api/user/delete", alice.by_password).status_code == 200
+    acts = recorder.take()
+    gone = acts.index("unlink uploads")
+    assert acts[gone - 1] == "commit"  # the mark
+    assert acts[gone : gone + 6] == [
+        "unlink uploads", "unlink uploads", "begin", "delete item", "fsync uploads", "commit",
+    ]  # fmt: skip
+    assert acts.count("fsync uploads") == 1
+    assert kissa.files() == set()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("act", ["fsync file", "link uploads", "fsync uploads"])
+def test_failing_disk_leaves_nothing(
+    kissa: Kissa, alice: Person, recorder: Recorder, act: str, number: int
+) -> None:
+    before = kissa.files()
+    recorder.fail[act] = number
+    response = kissa.upload(alice)
+    full = number != errno.EIO
+    if act == "fsync uploads" and full:
+        assert response.status_code in (500, 507)
+    else:
+        assert response.status_code == (507 if full else 500), response.text
+    assert str(kissa.uploads) not in response.text
+    assert not recorder.fail
+    assert "commit" not in recorder.acts
+    assert kissa.files() == before
+    assert Item.select().count() == len(before)
+    assert kissa.upload(alice).status_code == 200
+
+
+@pytest.mark.parametrize("act", ["unlink uploads", "fsync uploads"])
+def test_failing_delete_can_be_done_again(
+    kissa: Kissa, alice: Person, recorder: Recorder, act: str
+) -> None:
+    name = kissa.upload_name(alice)
+    recorder.fail[act] = errno.EIO
+    wanted = alice.by_token | {"file": name}
+    assert kissa.post("/api/files/delete", wanted).status_code == 500
+    assert name in kissa.post("/api/files/list", alice.by_token).get_json()
+    assert kissa.post("/api/files/delete", wanted).status_code == 200
+    assert name not in kissa.files()
+
+
+def test_not_durable_syncs_nothing(
+    start: Callable[..., Kissa], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kissa = start(storage_durable="false")
+    alice = kissa.person("alice")
+    recorder = Recorder(kissa, monkeypatch)
+    kissa.upload_name(alice)
+    assert "fsync" not in " ".join(recorder.take())
+
+
+# Full disks
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 8 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting takes root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@both_endpoints
+def test_full_disk(
+    start: Callable[..., Kissa], small_disk: Path, tmp_path: Path, endpoint: Any
+) -> None:
+    kissa = start(storage_directory=small_disk / "uploads")
+    alice = kissa.person("alice")
+    assert send(kissa, endpoint, alice, endpoint.body(b"x" * 4 * MIB)).status_code == 200
+    stored = kissa.files()
+    for environ in ({}, UNANNOUNCED):  # refused before the body, and by the disk itself
+        response = send(kissa, endpoint, alice, endpoint.body(b"x" * 5 * MIB), **environ)
+        check_refused(response, 507)
+        assert kissa.files() == stored
+    (name,) = stored
+    (small_disk / "ballast").write_bytes(b"x" * (4 * MIB - 64 * 1024))
+    check_refused(send(kissa, endpoint, alice, endpoint.body(b"x")), 507)
+    assert kissa.get("/healthz").status_code == 503
+    assert kissa.get(f"/f/{name}").status_code == 200
+    assert kissa.post("/api/files/delete", alice.by_token | {"file": name}).status_code == 200
+    assert kissa.files() == set()
+    assert Item.select().count() == 0
+    assert send(kissa, endpoint, alice, endpoint.body(b"x")).status_code == 200
+
+
+def test_full_disk_of_the_database(start: Callable[..., Kissa], small_disk: Path) -> None:
+    kissa = start(database_url=f"sqlite:///{small_disk / 'kissa.db'}")
+    alice = kissa.person("alice")
+    name = kissa.upload_name(alice)
+    status = os.statvfs(small_disk)
+    keep = reserve(status) - 4096
+    (small_disk / "ballast").write_bytes(b"x" * (status.f_bavail * status.f_frsize - keep))
+    check_refused(kissa.upload(alice), 507)
+    assert kissa.files() == {name}
+    assert kissa.post("/api/files/delete", alice.by_token | {"file": name}).status_code == 200
+    assert kissa.files() == set()
+
+
+def test_database_without_any_room(start: Callable[..., Kissa], small_disk: Path) -> None:
+    kissa = start(database_url=f"sqlite:///{small_disk / 'kissa.db'}")
+    alice = kissa.person("alice")
+    with (small_disk / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+        while True:
+            ballast.write(b"x" * 4096)
+    entry = models.Audit.insert(act="x", target="y" * 1_000_000)
+    with pytest.raises(NoSpace):
+        models.write(entry.execute)
+    (small_disk / "ballast").unlink()
+    assert kissa.upload(alice).status_code == 200
+
+
+def test_body_is_refused_unread_when_it_would_touch_the_reserve(
+    start: Callable[..., Kissa], small_disk: Path
+) -> None:
+    kissa = start(storage_directory=small_disk / "uploads")
+    alice = kissa.person("alice")
+    for size in (8 * MIB, 99 * MIB):
+        response = send(kissa, NEKOS, alice, b"", CONTENT_LENGTH=str(size))
+        check_refused(response, 507)
