@@ -57,7 +57,8 @@ def sign_up(door: Door, username: str, password: str, registration_key: str = ""
         guess = Guess(door.rules.failures, door.address)
         guess.require_allowed()
         if not keys.is_open_registration_key(key):
-            guess.begin()
+            if key:
+                guess.begin()
             raise Forbidden("A valid registration key is needed to sign up here.")
     return _add(door, username, password, "user", key)
 
@@ -143,9 +144,9 @@ def log_in(door: Door, username: str, password: str) -> User:
             raise Unauthorized(WRONG_LOGIN)
         if credentials.cost_of(user.password_hash) != cost:
             _renew_hash(user, credentials.hash_password(password, cost))
+        if user.is_banned:
+            raise Unauthorized(WRONG_LOGIN)
     guess.succeed()
-    if user.is_banned:
-        raise Unauthorized(WRONG_LOGIN)
     return user
 
 
@@ -310,14 +311,14 @@ def delete(store: LocalStorage, user: User, *, admin: User | None = None) -> Non
         admin: who does it, when it is not the user.
 
     Raises:
-        NotFound: it is gone already.
+        NotFound, or Unauthorized without an admin: it is gone already.
         Conflict: it is the last admin.
     """
 
     def work() -> None:
         fresh = User.get_or_none(User.id == user.id)
         if fresh is None or fresh.is_deleting:
-            raise NotFound("There is no user of this name.")
+            raise NotFound("There is no user of this name.") if admin else Unauthorized(WRONG_LOGIN)
         _require_other_admin(fresh)
         User.update(is_deleting=True).where(User.id == user.id).execute()
         if admin is not None:

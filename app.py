@@ -30,8 +30,17 @@ def create_app() -> Flask:
     return app
 
 
+_OWN_WORDS = {
+    404: "There is nothing under this address.",
+    405: "This address does not take this method.",
+    413: "The body is larger than this address takes.",
+}
+
+
 def _refuse(error: HTTPException) -> Response:
     """An error that reached no blueprint, in the shape of the door that the path belongs to."""
+    if error.description == type(error).description:
+        error.description = _OWN_WORDS.get(error.code or 500, error.name)
     if request.path == "/api/v2" or request.path.startswith("/api/v2/"):
         return f0ckm.refuse_http(error)
     if request.path == "/api" or request.path.startswith("/api/"):

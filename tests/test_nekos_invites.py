@@ -126,3 +126,13 @@ def test_one_name_raced_for_goes_to_one_and_the_losers_keep_their_keys(
     assert sorted(answers) == [SIGNED_UP, TAKEN, TAKEN, TAKEN]
     again = [sign_up(kissa, f"later{number}", key) for number, key in enumerate(keys)]
     assert sorted(again) == [SIGNED_UP, SIGNED_UP, SIGNED_UP, NEEDED]
+
+
+def test_signing_up_without_a_key_is_no_guess(
+    start: Callable[..., Kissa],
+) -> None:
+    kissa = start(accounts_invite_only="true", server_proxy_hops=1, accounts_failures=1)
+    admin = kissa.person("admin", admin=True)
+    for _ in range(6):  # more than the address may fail
+        assert sign_up(kissa, "carol", "") == NEEDED
+    assert sign_up(kissa, "carol", invite(kissa, admin)) == SIGNED_UP
