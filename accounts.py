@@ -83,15 +83,18 @@ def sign_up_admin(door: Door, username: str, password: str, admin_key: str) -> U
     return _add(door, username, password, "admin", "")
 
 
-def create_admin(secret: bytes, cost: int, username: str, password: str) -> User:
+def create_admin(secret: bytes, cost: int, username: str, password: str, *, act: str = "") -> User:
     """Make an admin's account, as the operator.
+
+    Args:
+        act: under which the audit knows it; empty for none.
 
     Raises:
         Invalid, NameTaken: as for `sign_up`.
     """
     credentials.valid_username(username)
     password_hash = credentials.hash_password(credentials.valid_password(password), cost)
-    return _insert(secret, username, password_hash, "admin", "")
+    return _insert(secret, username, password_hash, "admin", "", act)
 
 
 def _add(door: Door, username: str, password: str, role: str, key: str) -> User:
@@ -102,7 +105,9 @@ def _add(door: Door, username: str, password: str, role: str, key: str) -> User:
     return _insert(door.secret, username, password_hash, role, key)
 
 
-def _insert(secret: bytes, username: str, password_hash: str, role: str, key: str) -> User:
+def _insert(
+    secret: bytes, username: str, password_hash: str, role: str, key: str, act: str = ""
+) -> User:
     nonce = credentials.new_nonce()
     token = credentials.derive_token(secret, credentials.UPLOAD, nonce)
 
@@ -117,7 +122,9 @@ def _insert(secret: bytes, username: str, password_hash: str, role: str, key: st
             token_hash=credentials.hash_key(token),
         )
         if role == "admin":
-            _give_admin_token(secret, user.id)
+            give_admin_token(secret, user.id)
+        if act:
+            audit.record(None, act, f"#{user.id}")
         return User.get_by_id(user.id)
 
     try:
@@ -206,16 +213,23 @@ def renew_upload_token(secret: bytes, user: User) -> None:
 
 
 def renew_admin_token(secret: bytes, user: User) -> None:
-    """Give the admin `user` another admin token; the old one dies with the next request."""
+    """Give the admin `user` another admin token; the old one dies with the next request.
+
+    Raises:
+        Unauthorized: the user is no admin any more.
+    """
 
     def work() -> None:
-        _give_admin_token(secret, user.id)
+        if not User.select().where(User.id == user.id, User.role == "admin").exists():
+            raise Unauthorized
+        give_admin_token(secret, user.id)
         audit.record(user.id, "renew admin token", f"#{user.id}")
 
     models.write(work)
 
 
-def _give_admin_token(secret: bytes, user_id: int) -> None:
+def give_admin_token(secret: bytes, user_id: int) -> None:
+    """Make a user an admin with a new admin token, inside a write."""
     nonce = credentials.new_nonce()
     token = credentials.derive_token(secret, credentials.ADMIN, nonce)
     User.update(
@@ -274,8 +288,8 @@ def get_user(username: str) -> User:
     return user
 
 
-def ban(admin: User, username: str) -> None:
-    """Shut a user out; the files stay.
+def ban(admin: User | None, username: str) -> None:
+    """Shut a user out; the files stay. `admin` is None for the operator.
 
     Raises:
         NotFound: there is no such user.
@@ -284,7 +298,7 @@ def ban(admin: User, username: str) -> None:
     _set_banned(admin, username, True)
 
 
-def unban(admin: User, username: str) -> None:
+def unban(admin: User | None, username: str) -> None:
     """Let a banned user in again, with the token and keys of before.
 
     Raises:
@@ -293,13 +307,13 @@ def unban(admin: User, username: str) -> None:
     _set_banned(admin, username, False)
 
 
-def _set_banned(admin: User, username: str, is_banned: bool) -> None:
+def _set_banned(admin: User | None, username: str, is_banned: bool) -> None:
     def work() -> None:
         user = get_user(username)
         if is_banned:
-            _require_other_admin(user)
+            require_other_admin(user)
         User.update(is_banned=is_banned).where(User.id == user.id).execute()
-        audit.record(admin.id, "ban" if is_banned else "unban", f"#{user.id}")
+        audit.record(admin.id if admin else None, "ban" if is_banned else "unban", f"#{user.id}")
 
     models.write(work)
 
@@ -319,7 +333,7 @@ def delete(store: LocalStorage, user: User, *, admin: User | None = None) -> Non
         fresh = User.get_or_none(User.id == user.id)
         if fresh is None or fresh.is_deleting:
             raise NotFound("There is no user of this name.") if admin else Unauthorized(WRONG_LOGIN)
-        _require_other_admin(fresh)
+        require_other_admin(fresh)
         User.update(is_deleting=True).where(User.id == user.id).execute()
         if admin is not None:
             audit.record(admin.id, "delete user", f"#{user.id}")
@@ -367,7 +381,12 @@ def _find(username: str) -> User | None:
     return None if user is None or user.is_deleting else user
 
 
-def _require_other_admin(user: User) -> None:
+def require_other_admin(user: User) -> None:
+    """See, inside a write, that somebody else administers the host when `user` no longer does.
+
+    Raises:
+        Conflict: nobody would.
+    """
     others = User.select().where(User.id != user.id, *_ACTIVE_ADMIN)
     is_active_admin = user.role == "admin" and not user.is_banned
     if is_active_admin and not others.exists():

@@ -2,12 +2,14 @@
 
 import logging
 import secrets
+import time
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 import cli
-from blueprints import f0ckm, nekos, web
+from blueprints import f0ckm, metrics, nekos, web
+from context import get_services
 
 log = logging.getLogger("kissa")
 _FORM_MEMORY = 128 * 1024  # bytes; at or below 64 KiB Werkzeug refuses every larger form
@@ -24,7 +26,10 @@ def create_app() -> Flask:
     app.register_blueprint(nekos.bp)
     app.register_blueprint(f0ckm.bp)
     app.register_blueprint(web.bp)
+    app.register_blueprint(metrics.bp)
     cli.register(app)
+    app.before_request(_begin)
+    app.after_request(_count)
     app.register_error_handler(HTTPException, _refuse)
     app.register_error_handler(Exception, _fail)
     return app
@@ -41,11 +46,26 @@ def _refuse(error: HTTPException) -> Response:
     """An error that reached no blueprint, in the shape of the door that the path belongs to."""
     if error.description == type(error).description:
         error.description = _OWN_WORDS.get(error.code or 500, error.name)
-    if request.path == "/api/v2" or request.path.startswith("/api/v2/"):
-        return f0ckm.refuse_http(error)
-    if request.path == "/api" or request.path.startswith("/api/"):
-        return nekos.refuse_http(error)
-    return web.refuse_http(error)
+    doors = {"f0ckm": f0ckm, "nekos": nekos, "web": web}
+    return doors[_door(request.path)].refuse_http(error)
+
+
+def _door(path: str) -> str:
+    """Whose path this is, whether it leads anywhere or not."""
+    if path == "/api/v2" or path.startswith("/api/v2/"):
+        return "f0ckm"
+    return "nekos" if path == "/api" or path.startswith("/api/") else "web"
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+
+
+def _count(response: Response) -> Response:
+    seconds = time.perf_counter() - g.began
+    counted = get_services().metrics
+    counted.count_request(_door(request.path), request.method, response.status_code, seconds)
+    return response
 
 
 def _fail(error: Exception) -> Response:

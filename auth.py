@@ -105,7 +105,19 @@ def require_admin() -> User:
         Forbidden: it is a live upload token.
         Unauthorized: it is nothing we know.
     """
-    token = _token()
+    return _admin(_token())
+
+
+def require_admin_by_header() -> User:
+    """As `require_admin`, by the header alone.
+
+    Raises:
+        Forbidden, Unauthorized: as there.
+    """
+    return _admin(header("token"))
+
+
+def _admin(token: str) -> User:
     admin = accounts.find_by_admin_token(token)
     if admin is None and accounts.find_by_token(token) is not None:
         raise Forbidden("An admin token is needed here; this is an upload token.")

@@ -1,4 +1,5 @@
-"""What a handler may reach: the configuration, the files, the secret, the places for bcrypt."""
+"""What a handler may reach: the configuration, the files, the secret, the places for bcrypt,
+the metrics."""
 
 import threading
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import config as configuration
 import credentials
 import models
 from config import Config
+from metrics import Metrics
 from storage import LocalStorage
 from throttle import Places
 
@@ -25,6 +27,7 @@ class Services:
     secret: bytes
     places: Places
     has_wal: bool
+    metrics: Metrics
 
 
 def open_services(config: Config) -> Services:
@@ -43,6 +46,7 @@ def open_services(config: Config) -> Services:
         secret=credentials.load_secret(credentials.secret_path(config.database.path)),
         places=Places(Path(f"{config.database.path}.bcrypt")),
         has_wal=has_wal,
+        metrics=Metrics(),
     )
 
 

@@ -130,7 +130,8 @@ def _content(good: str | Node) -> Node:
 def _door(path: str) -> str:
     if path.startswith("/api/v2/"):
         return "f0ckm"
-    return "nekos" if path.startswith("/api/") else "web"
+    # What Prometheus reads is plain text too.
+    return "nekos" if path.startswith(("/api/", "/metrics")) else "web"
 
 
 def _refusal(door: str, status: int) -> Node:

@@ -1,8 +1,6 @@
 """Before the first request: what must hold for a server to start, and what a crash left undone."""
 
-import fcntl
 import os
-import time
 from dataclasses import dataclass
 
 from peewee import PeeweeException
@@ -10,8 +8,11 @@ from peewee import PeeweeException
 import accounts
 import config as configuration
 import credentials
+import lock
 import models
+import restore
 import upkeep
+from archive import BackupError
 from config import Config
 from storage import LocalStorage
 
@@ -50,26 +51,33 @@ def prepare(config: Config) -> Started:
         StartError: the server must not start.
     """
     faults = configuration.writable_faults(config)
-    if not config.database.path.exists():
+    notes: list[str] = []
+    if not faults:
+        try:
+            notes += restore.recover(config, PATIENCE)
+        except BackupError as error:
+            faults += error.faults
+        except OSError as error:
+            faults.append(f"{config.database.path}: a restore cannot be finished: {error}")
+    if not config.database.path.exists() and not faults:
         faults.append(f"{config.database.path}: there is no database yet; run: flask migrate")
     if faults:
         raise StartError(faults)
-    lock = _lock(config)
+    held = _lock(config)
     try:
-        return _prepare(config, lock)
+        return _prepare(config, held, notes)
     except StartError:
-        os.close(lock)
+        os.close(held)
         raise
     except (OSError, PeeweeException, credentials.SecretError) as error:
-        os.close(lock)
+        os.close(held)
         raise StartError([f"{config.database.path}: {error}"]) from error
     finally:
         models.close_database()
 
 
-def _prepare(config: Config, lock: int) -> Started:
+def _prepare(config: Config, held: int, notes: list[str]) -> Started:
     store = LocalStorage(config.storage.directory, durable=config.storage.durable)
-    notes = []
     if not config.storage.durable:
         notes.append("durable = false: a power cut loses the last uploads")
     if not models.open_database(
@@ -93,7 +101,7 @@ def _prepare(config: Config, lock: int) -> Started:
     if not accounts.has_admin():
         notes.append("there is no admin yet; make one with: .venv/bin/flask create-admin NAME")
     store.close()
-    return Started(lock=lock, notes=notes, sweep_later=sweep_later)
+    return Started(lock=held, notes=notes, sweep_later=sweep_later)
 
 
 def require_schema() -> None:
@@ -124,19 +132,8 @@ def _files() -> int:
 
 def _lock(config: Config) -> int:
     """The server's lock. Forked workers share it, so it ends with the last of them."""
-    path = f"{config.database.path}.server"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(fd)
-                message = "another Kissa serves this database already"
-                raise StartError([f"{config.database.path}: {message}"]) from None
-            time.sleep(0.1)
-        except OSError:
-            return fd  # no file locks here; the notes say so
-        else:
-            return fd
+    try:
+        return lock.take(config.database.path, PATIENCE)
+    except lock.LockTaken:
+        message = "another Kissa serves this database already"
+        raise StartError([f"{config.database.path}: {message}"]) from None

@@ -147,7 +147,7 @@ class LocalStorage:
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
         self.directory = directory
         self.durable = durable
-        directory.mkdir(parents=True, exist_ok=True)
+        _make_directory(directory)
         self._root = _open_directory(directory)
         self._incoming = self._subdirectory(".incoming")
         self._pending = self._subdirectory(".pending")
@@ -324,7 +324,7 @@ class LocalStorage:
 
     def _subdirectory(self, name: str) -> int:
         path = self.directory / name
-        path.mkdir(exist_ok=True)
+        _make_directory(path)
         return _open_directory(path)
 
     def _supports_anonymous(self) -> bool:
@@ -387,6 +387,14 @@ class LocalStorage:
 
 def _last_component(client_name: str) -> str:
     return re.split(r"[/\\]", client_name)[-1]
+
+
+def _make_directory(path: Path) -> None:
+    """Make a folder through which nginx, another user, reaches the files whose names it knows;
+    the umask must not decide over that either. One that is there already stays as it is."""
+    if not path.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o711)
 
 
 def _open_directory(path: Path) -> int:

@@ -1,7 +1,7 @@
 """Putting files and rows in agreement: the sweep."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -41,7 +41,13 @@ class Sweep:
     held_back: str | None
 
 
-def look(store: LocalStorage, *, young: bool = False, rows: bool = True) -> Sweep:
+def look(
+    store: LocalStorage,
+    *,
+    young: bool = False,
+    rows: bool = True,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Sweep:
     """Find what lies in the folders without a row, and rows without their file.
 
     Args:
@@ -49,10 +55,12 @@ def look(store: LocalStorage, *, young: bool = False, rows: bool = True) -> Swee
             write, and `remove` looks again inside one, so this never meets an upload under way;
             an unfinished upload is only recognised while no server runs.
         rows: also look for rows without a file, which takes one look-up each.
+        progress: told of files looked at and, roughly, all.
     """
     newest = time.time() if young else time.time() - AGE
     orphans: list[tuple[str, str]] = []
     files = 0
+    total = int(models.Counter.get_by_id("files").value)
     for where, names in (("public", store.list_public()), ("pending", store.list_pending())):
         for batch in _batches(names):
             files += len(batch)
@@ -61,6 +69,7 @@ def look(store: LocalStorage, *, young: bool = False, rows: bool = True) -> Swee
                 changed = None if name in owned else store.changed(name, where=where)
                 if changed is not None and changed <= newest:
                     orphans.append((where, name))
+            progress(min(files, total), total)
     unfinished = ((name, store.changed(name, where="incoming")) for name in store.list_incoming())
     temporary = [name for name, changed in unfinished if changed is not None and changed <= newest]
     lost = list(_lost(store)) if rows else []

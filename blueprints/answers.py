@@ -2,9 +2,10 @@
 
 import os
 from datetime import UTC, datetime
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from flask import Response, jsonify, request
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import wrap_file
 
 import media
@@ -17,13 +18,33 @@ def rfc3339(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def stored_file(file: BinaryIO, name: str) -> Response:
+class _NoSuchRange(RequestedRangeNotSatisfiable):
+    """A 416 with the headers of the file, which our nginx cannot take back either."""
+
+    def __init__(self, name: str, error: RequestedRangeNotSatisfiable) -> None:
+        super().__init__(error.length, error.units)
+        self._name = name
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        """The headers of the answer; its door gives the type."""
+        return [*super().get_headers(*args, **kwargs), *media.headers(self._name).items()]
+
+
+def stored_file(file: BinaryIO, name: str, inner: str) -> Response:
     """The bytes of a stored file, whole, by range, or 304, under the headers of its type.
 
     Args:
         file: the open file; closed when it is sent.
-        name: its stored name, which decides over its type.
+        name: its stored name, which decides over its type; without one it is just bytes.
+        inner: the path under which our nginx, and nobody outside, finds the same bytes.
     """
+    if get_config().server.proxy_hops and request.headers.get("X-Kissa-Accel") == "1":
+        # nginx keeps type, disposition and caching of this answer, adds the file's other headers
+        # from it, and answers conditions and ranges itself, by the same date and tag.
+        file.close()
+        response = Response(headers={**media.headers(name), "X-Accel-Redirect": inner})
+        response.headers["Cache-Control"] = "no-cache"
+        return response
     status = os.fstat(file.fileno())
     response = Response(wrap_file(request.environ, file), direct_passthrough=True)
     response.headers.update(media.headers(name))
@@ -41,9 +62,14 @@ def stored_file(file: BinaryIO, name: str) -> Response:
         response.make_conditional(
             request.environ, accept_ranges=True, complete_length=status.st_size
         )
+    except RequestedRangeNotSatisfiable as error:
+        file.close()
+        raise _NoSuchRange(name, error) from error
     except BaseException:
         file.close()
         raise
+    if response.status_code != 200:
+        del response.headers["Accept-Ranges"]  # nginx tells it with a whole file alone
     if request.method == "HEAD" or response.status_code == 304:
         file.close()  # nobody iterates over the body of these, which would close it
     return response

@@ -134,10 +134,11 @@ def show_file(item_id: str) -> ResponseReturnValue:
         raise Forbidden("This item belongs to someone else.")
     store = get_storage()
     file = store.open_pending(item.pending_name) if item.pending_name else None
+    inner = f"/_pending/{item.pending_name}" if file else f"/_files/{item.name}"
     file = file or store.open_file(item.name)
     if file is None:
         raise NotFound("The bytes of this item are gone.")
-    response = stored_file(file, item.name)
+    response = stored_file(file, item.name, inner)
     response.headers["Cache-Control"] = "private, no-store"
     return response
 

@@ -7,7 +7,7 @@ from flask import Response, request
 
 import intake
 import items
-from context import get_config, get_storage
+from context import get_config, get_services, get_storage
 from errors import ServiceError, TooLarge
 from intake import Received, Stream
 from items import Created
@@ -53,6 +53,8 @@ def receive(authenticate: Callable[[], User], file_field: str) -> Iterator[tuple
         _set_patience(None)
     try:
         yield user, received
+        assert received.file is not None
+        get_services().metrics.count_upload(str(request.blueprint), received.file.size)
     finally:
         received.close()
 

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import cli
 import config as configuration
 import context
+import metrics
 import start
 
 _DELETION = re.compile(r"(/delete/[A-Za-z0-9.]+/)[^/]*")
@@ -45,18 +46,41 @@ def _plain_path(uri: str | None) -> str:
     return (usual[1] if usual else "/delete/") + "-"
 
 
+class JsonFormatter(logging.Formatter):
+    """A line that is no request's as one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; a traceback is one string in it."""
+        line = {
+            "time": _utc(record.created),
+            "level": record.levelname.lower(),
+            "process": record.process,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _utc(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+
+
 class RequestLog(Logger):
     """One line a request, in which no credential can stand: no query, no header, no address."""
 
     def setup(self, cfg: Any) -> None:
-        """Open the logs, and give the application's own lines the same place."""
+        """Open the logs, and give everybody else's lines the same place and form."""
         super().setup(cfg)
-        logging.getLogger("kissa").handlers = self.error_log.handlers
+        if _config.server.log_format == "json":
+            for handler in self.error_log.handlers:
+                handler.setFormatter(JsonFormatter())
+        logging.getLogger().handlers = self.error_log.handlers
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
         """Write the line of one answered request."""
         line = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "time": _utc(time.time()),
             "method": environ.get("REQUEST_METHOD", "-"),
             "path": _plain_path(environ.get("RAW_URI")),
             # gunicorn's answers to malformed requests have no status_code
@@ -117,13 +141,19 @@ def on_starting(server: Any) -> None:
     try:
         _started = start.prepare(_config)
     except start.StartError as error:
+        if _config.server.log_format == "json":
+            for fault in error.faults:
+                server.log.critical("%s", fault)
+            sys.exit(1)
         _exit(error.faults)
     for note in _started.notes if _started else ():
         server.log.info("%s", note)
 
 
 def when_ready(server: Any) -> None:
-    """Listening: with very many files, sweep them now, beside the server."""
+    """Listening, and no worker yet: let them count together. With very many files, sweep them now,
+    beside the server."""
+    metrics.share(_config.server.workers)
     if _started is not None and _started.sweep_later:
         cli.sweep_beside()
 
@@ -131,3 +161,13 @@ def when_ready(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """In each worker, after the fork: open database and files."""
     context.attach(worker.app.wsgi(), None)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """A worker has ended."""
+    metrics.end_worker(worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    """The last worker has ended."""
+    metrics.end_sharing()

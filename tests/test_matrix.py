@@ -69,9 +69,13 @@ none  bad user  key othr ban. gone admU admT
 404  404  404  404  404  404  404  404  404  GET    /{plain_id}
 200  200  200  200  200  200  200  200  200  GET    /f/{plain}
 404  404  404  404  404  404  404  404  404  GET    /f/{waiting_name}
+200  200  200  200  200  200  200  200  200  GET    /d/{plain}
+404  404  404  404  404  404  404  404  404  GET    /d/{waiting_name}
+200  200  200  200  200  200  200  200  200  GET    /robots.txt
 200  200  200  200  200  200  200  200  200  GET    /delete/{plain}/{secret}
 200  200  200  200  200  200  200  200  200  POST   /delete/{plain}/{secret}
 200  200  200  200  200  200  200  200  200  GET    /healthz
+401  401  403  401  403  401  401  403  200  GET    /metrics
 """  # noqa: E501
 
 

@@ -1,17 +1,67 @@
 """Public files by their name, so that one process is enough; in front of it, nginx does this."""
 
+import unicodedata
+from urllib.parse import quote
+
+from flask import Response, request
 from flask.typing import ResponseReturnValue
 
+import gallery
+import media
 from blueprints.answers import stored_file
 from blueprints.web import bp
 from context import get_storage
 from errors import NotFound
 
+_ATTR_CHARS = "!#$&+-.^_`|~"  # RFC 8187 3.2.1, besides letters and digits
+_ROBOTS = "User-agent: *\nDisallow: /f/\nDisallow: /d/\nDisallow: /delete/\nDisallow: /api/\n"
 
-@bp.get("/f/<name>")
+
+@bp.get("/f/<name>", provide_automatic_options=False)
 def show_file(name: str) -> ResponseReturnValue:
     """The bytes of a public file."""
+    return _public(name, name)
+
+
+@bp.get("/d/<name>", provide_automatic_options=False)
+def download_file(name: str) -> ResponseReturnValue:
+    """The bytes of a public file, to be saved under the name that its sender gave it."""
+    item = gallery.get_public_file(name)
+    response = _public(name, "")
+    if response.status_code in (200, 206):
+        response.headers["Content-Disposition"] = _attachment(item.original_name or name, name)
+    return response
+
+
+@bp.get("/robots.txt")
+def robots() -> ResponseReturnValue:
+    """Pages may be found by search engines; files, whose links are given away, may not."""
+    return Response(_ROBOTS, content_type=media.TEXT_TYPE)
+
+
+@bp.after_app_request
+def keep_link_private(response: Response) -> Response:
+    """A refusal below the files' paths gives the link away as little as the file would."""
+    if request.path.startswith(("/f/", "/d/")):
+        response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def _public(name: str, type_name: str) -> Response:
+    """The public file `name`, as the type of `type_name`."""
     file = get_storage().open_file(name)
     if file is None:
         raise NotFound("There is no such file.")
-    return stored_file(file, name)
+    return stored_file(file, type_name, f"/_files/{name}")
+
+
+def _attachment(original_name: str, name: str) -> str:
+    """A Content-Disposition by RFC 6266: the name in ASCII for clients that know no other, with
+    nothing in it that they would unescape differently (appendix D), and the whole one."""
+    plain = unicodedata.normalize("NFKD", original_name).encode("ascii", "ignore").decode()
+    fallback = "".join("_" if char in '"\\%' else char for char in plain).strip()
+    stem = fallback.rpartition(".")[0] if "." in fallback else fallback
+    if not stem.strip("._ "):
+        fallback = name  # nothing, or nothing but an extension, is left of it
+    exact = quote(original_name, safe=_ATTR_CHARS)
+    return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{exact}"

@@ -3,8 +3,10 @@
 import json
 import re
 import socket
+import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,8 @@ TEXT_LINE = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (GET|POST|HEAD) (/\S*) (\d{3}) (\d+) [\d.]+ms user=(\d+|-)"
 )
 
+JSON_START = re.compile(r'\{"time": "[^"]+", "method": ')
+
 
 def use_every_secret(server: Server) -> tuple[int, set[str]]:
     """Send every kind of credential, good and bad. Returns the number of requests, and them."""
@@ -176,7 +180,7 @@ def request_lines(server: Server, count: int) -> list[str]:
 
     def lines() -> list[str]:
         found = [line for line in server.log.splitlines() if "/healthz" not in line]
-        return [line for line in found if TEXT_LINE.fullmatch(line) or line.startswith("{")]
+        return [line for line in found if TEXT_LINE.fullmatch(line) or JSON_START.match(line)]
 
     until(lambda: len(lines()) >= count, "every request is logged")
     return lines()
@@ -201,9 +205,40 @@ def test_json_log_has_one_object_a_request_and_no_secret(make_server: Make) -> N
     assert all(
         list(line) == ["time", "method", "path", "status", "bytes", "ms", "user"] for line in lines
     )
+    with server.wire() as wire:
+        wire.send(b"nonsense\r\n\r\n")
+        assert wire.answer().status == 400
     assert server.stop() == 0
     leaks = [secret for secret in secrets if secret in server.log]
     assert leaks == [], server.log
+    others = [line for line in map(json.loads, server.log.splitlines()) if "method" not in line]
+    assert all(list(line) == ["time", "level", "process", "message"] for line in others)
+    assert all(re.fullmatch(r"20\d\d-\d\d-\d\dT[\d:]{8}Z", line["time"]) for line in others)
+    messages = {(line["level"], line["message"].partition(" (")[0]) for line in others}
+    assert ("info", f"Listening at: http://127.0.0.1:{server.port}") in messages
+    assert any(level == "warning" and "malformed" in message for level, message in messages)
+
+
+def test_json_log_of_a_fault_and_of_a_refused_start(make_server: Make) -> None:
+    server = make_server(server_log_format="json")
+    with closing(sqlite3.connect(server.folder / "kissa.db")) as connection:
+        connection.execute("DROP TABLE counter")
+    answer = server.get("/api/info")
+    assert answer.status_code == 500
+    (error_id,) = re.findall(r"error ([0-9a-f]{8})", answer.text)
+    lines = [json.loads(line) for line in server.log.splitlines()]
+    (fault,) = [line for line in lines if error_id in line.get("message", "")]
+    assert list(fault) == ["time", "level", "process", "message", "traceback"]
+    assert fault["level"] == "error"
+    assert "no such table" in fault["traceback"]
+    assert server.stop() == 0
+    server.log_path.unlink()  # of a fault that was meant
+    (server.folder / "kissa.db").unlink()
+    server.spawn()
+    assert server.wait() == 1
+    last = json.loads(server.log.splitlines()[-1])
+    assert last["level"] == "critical"
+    assert last["message"].endswith("there is no database yet; run: flask migrate")
 
 
 def test_malformed_requests_do_not_put_their_credentials_into_the_log(server: Server) -> None:
