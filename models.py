@@ -1,9 +1,8 @@
 """The tables, and the one way to write to them."""
 
-import fcntl
 import os
-import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,13 +21,12 @@ from peewee import (
     IntegerField,
     Model,
     NodeList,
-    OperationalError,
     SqliteDatabase,
     TextField,
 )
 from playhouse.migrations import Runner
 
-from errors import NoSpace
+from writer import Writer
 
 T = TypeVar("T")
 
@@ -301,44 +299,7 @@ class _Sqlite(SqliteDatabase):
             super().rollback()
 
 
-class _Writer:
-    """The right to write: one thread of this process, then one process on this machine.
-
-    SQLite 3.7.0 to 3.51.2 can corrupt a WAL that two connections write or checkpoint at once;
-    with one writer at a time there is no second party, and "database is locked" cannot occur.
-    """
-
-    def __init__(self, path: Path, before_commit: Callable[[], None]) -> None:
-        self.turn = threading.Lock()
-        self.before_commit = before_commit
-        self.file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.can_lock = True
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            fcntl.flock(self.file, fcntl.LOCK_UN)
-        except BlockingIOError:
-            pass  # somebody writes: locks work
-        except OSError:
-            self.can_lock = False
-
-    def __enter__(self) -> None:
-        self.turn.acquire()
-        try:
-            if self.can_lock:
-                fcntl.flock(self.file, fcntl.LOCK_EX)
-        except BaseException:
-            self.turn.release()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            if self.can_lock:
-                fcntl.flock(self.file, fcntl.LOCK_UN)
-        finally:
-            self.turn.release()
-
-
-_writer: _Writer | None = None
+_writer: Writer | None = None
 _path: Path | None = None
 
 
@@ -361,7 +322,7 @@ def open_database(
     """
     global _writer, _path
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    writer = _Writer(path, before_commit)
+    writer = Writer(path, before_commit)
     pragmas = {
         "journal_mode": "wal" if writer.can_lock else "persist",
         "synchronous": "full" if durable else "off",
@@ -385,11 +346,11 @@ def close_database() -> None:
     """Close this thread's connection and forget the database, before a fork or another opening."""
     global _writer, _path
     if database.obj is not None:
-        with _writer or threading.Lock():  # the last connection to close checkpoints
+        with _writer or nullcontext():  # the last connection to close checkpoints
             database.close()
         database.initialize(None)
     if _writer is not None:
-        os.close(_writer.file)
+        _writer.close()
     _writer = _path = None
 
 
@@ -407,15 +368,7 @@ def write(work: Callable[[], T]) -> T:
         whatever `work` or the sync of its files raised; then everything is rolled back.
     """
     assert _writer is not None, "the database is not open"
-    with _writer:
-        try:
-            with database.atomic("IMMEDIATE"):
-                result = work()
-                _writer.before_commit()
-        except OperationalError as error:
-            if "full" in str(error):
-                raise NoSpace("There is no space left on this server.") from error
-            raise
+    result: T = _writer.run(database.obj, work)
     return result
 
 

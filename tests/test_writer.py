@@ -1,0 +1,116 @@
+"""Work that waits together shares a commit, and nothing else: not its failures, not its result."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import models
+from models import Tag
+
+THREADS = 6
+
+
+class Syncs:
+    """Stands where the folders' sync stands: counts, and fails when told to."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.error: OSError | None = None
+
+    def __call__(self) -> None:
+        self.count += 1
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def syncs(tmp_path: Path) -> Iterator[Syncs]:
+    syncs = Syncs()
+    models.open_database(tmp_path / "kissa.db", before_commit=syncs)
+    models.migrate()
+    yield syncs
+    models.close_database()
+
+
+def together(works: list[Callable[[], Any]]) -> list[Any]:
+    """Hand all works in while the turn is held, so that they wait together; what each became."""
+    outcomes: list[Any] = [None] * len(works)
+    writer = models._writer
+    assert writer is not None
+
+    def hand_in(place: int) -> None:
+        try:
+            outcomes[place] = models.write(works[place])
+        except Exception as error:
+            outcomes[place] = error
+
+    threads = [threading.Thread(target=hand_in, args=(place,)) for place in range(len(works))]
+    with writer:
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 10
+        while len(writer._queue) < len(works) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert len(writer._queue) == len(works)
+    for thread in threads:
+        thread.join(10)
+    return outcomes
+
+
+def add(name: str) -> Callable[[], str]:
+    def work() -> str:
+        Tag.insert(name=name).execute()
+        return name
+
+    return work
+
+
+def names() -> list[str]:
+    return sorted(name for (name,) in models.rows(Tag.select(Tag.name)))
+
+
+def test_one_commit_and_each_its_result(syncs: Syncs) -> None:
+    wanted = [f"tag{number}" for number in range(THREADS)]
+    assert together([add(name) for name in wanted]) == wanted
+    assert names() == wanted
+    assert syncs.count == 1
+
+
+def test_more_than_one_batch(syncs: Syncs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("writer.MOST", 2)
+    wanted = [f"tag{number}" for number in range(THREADS)]
+    assert together([add(name) for name in wanted]) == wanted
+    assert names() == wanted
+    assert syncs.count == THREADS // 2
+
+
+def test_a_failure_undoes_its_own_work_alone(syncs: Syncs) -> None:
+    def fail() -> None:
+        Tag.insert(name="half done").execute()
+        raise ValueError("a fault of this one")
+
+    first, failed, last = together([add("first"), fail, add("last")])
+    assert (first, last) == ("first", "last")
+    assert isinstance(failed, ValueError)
+    assert names() == ["first", "last"]
+
+
+def test_a_failed_sync_undoes_all(syncs: Syncs) -> None:
+    syncs.error = OSError(5, "Input/output error")
+    outcomes = together([add("first"), add("second")])
+    assert outcomes == [syncs.error, syncs.error]
+    assert names() == []
+    syncs.error = None
+    assert models.write(add("third")) == "third"
+    assert names() == ["third"]
+
+
+def test_a_commit_of_one_has_no_savepoint(syncs: Syncs) -> None:
+    with pytest.raises(ValueError, match="mine"):
+        models.write(lambda: (_ for _ in ()).throw(ValueError("mine")))
+    assert models.write(add("next")) == "next"
+    assert names() == ["next"]
