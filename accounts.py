@@ -10,6 +10,7 @@ import credentials
 import items
 import keys
 import models
+import sessions
 from config import Accounts
 from errors import Conflict, Forbidden, NameTaken, NotFound, Unauthorized
 from models import Item, User
@@ -164,7 +165,7 @@ def _renew_hash(user: User, password_hash: str) -> None:
 
 
 def reset_password(door: Door, username: str, password: str, new_password: str) -> None:
-    """Change the password of who knows the old one. The token stays.
+    """Change the password of who knows the old one. The token stays, all browser sessions end.
 
     Raises:
         Invalid: the new password does not have the shape of one.
@@ -175,8 +176,13 @@ def reset_password(door: Door, username: str, password: str, new_password: str) 
     with door.places.take(door.address):
         password_hash = credentials.hash_password(new_password, door.rules.bcrypt_cost)
     same = (User.id == user.id) & (User.password_hash == user.password_hash)
-    if not models.write(lambda: User.update(password_hash=password_hash).where(same).execute()):
-        raise Unauthorized(WRONG_LOGIN)  # somebody else changed it meanwhile
+
+    def work() -> None:
+        if not User.update(password_hash=password_hash).where(same).execute():
+            raise Unauthorized(WRONG_LOGIN)  # somebody else changed it meanwhile
+        sessions.end_all(user.id)
+
+    models.write(work)
 
 
 # Tokens
@@ -313,6 +319,8 @@ def _set_banned(admin: User | None, username: str, is_banned: bool) -> None:
         if is_banned:
             require_other_admin(user)
         User.update(is_banned=is_banned).where(User.id == user.id).execute()
+        if is_banned:
+            sessions.end_all(user.id)
         audit.record(admin.id if admin else None, "ban" if is_banned else "unban", f"#{user.id}")
 
     models.write(work)
@@ -335,6 +343,7 @@ def delete(store: LocalStorage, user: User, *, admin: User | None = None) -> Non
             raise NotFound("There is no user of this name.") if admin else Unauthorized(WRONG_LOGIN)
         require_other_admin(fresh)
         User.update(is_deleting=True).where(User.id == user.id).execute()
+        sessions.end_all(user.id)
         if admin is not None:
             audit.record(admin.id, "delete user", f"#{user.id}")
 

@@ -1,13 +1,16 @@
 """From a request's headers to its inputs, its client's address and its User."""
 
+from urllib.parse import urlsplit
+
 from flask import Request, g, request
 
 import accounts
 import intake
 import keys
+import sessions
 from context import get_config, get_services
 from errors import Forbidden, Invalid, Unauthorized
-from models import User
+from models import Session, User
 
 INVALID_TOKEN = "The token is missing or not valid."
 
@@ -167,3 +170,83 @@ def _known(user: User | None) -> User:
     request.environ["kissa.user_id"] = user.id  # for the log line
     g.user = user
     return user
+
+
+# Browser sessions
+
+
+def cookie_name() -> str:
+    """The session cookie's name; over https the prefix that pins it to this very host."""
+    return "__Host-kissa" if is_https() else "kissa"
+
+
+def is_https() -> bool:
+    """Whether people reach this host over https."""
+    return get_config().site.url.startswith("https:")
+
+
+def find_session() -> tuple[Session, User] | None:
+    """The request's browser session and its user, looked up once a request; None without one."""
+    if "session" not in g:
+        secret = request.cookies.get(cookie_name(), "")
+        g.session = sessions.find(secret) if secret else None
+        if g.session is not None:
+            _known(g.session[1])
+    found: tuple[Session, User] | None = g.session
+    return found
+
+
+def forget_unknown_session() -> None:
+    """Do not look for a session any more: what failed may be the database, and the page that says
+    so must not need it."""
+    g.setdefault("session", None)
+
+
+def find_viewer() -> User | None:
+    """Who looks at a page: the signed-in user, or None for a visitor."""
+    found = find_session()
+    return found[1] if found else None
+
+
+def require_viewer() -> User:
+    """The signed-in user.
+
+    Raises:
+        Unauthorized: nobody is signed in.
+    """
+    viewer = find_viewer()
+    if viewer is None:
+        raise Unauthorized
+    return viewer
+
+
+def require_admin_viewer() -> User:
+    """The signed-in admin.
+
+    Raises:
+        Unauthorized: nobody is signed in.
+        Forbidden: the signed-in user is no admin.
+    """
+    viewer = require_viewer()
+    if viewer.role != "admin":
+        raise Forbidden("This page is for admins.")
+    return viewer
+
+
+def require_same_origin() -> None:
+    """See that the request comes from a page of ours and not from another site's.
+
+    By Sec-Fetch-Site where the browser sends it, else by Origin (OWASP Cross-Site Request Forgery
+    Prevention Cheat Sheet); a request with neither is no browser's of today.
+
+    Raises:
+        Forbidden: it does not.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin", "")
+    if site is not None:
+        is_ours = site in ("same-origin", "none")
+    else:
+        is_ours = bool(origin) and urlsplit(origin).netloc == request.host
+    if not is_ours:
+        raise Forbidden("This was not sent from a page of this host.")

@@ -44,6 +44,8 @@ def sweep(apply_: bool, force: bool, young: bool, as_json: bool) -> None:
     else:
         for where, name in found.orphans:
             click.echo(f"{where} file without an upload: {name}")
+        for name in found.thumbnails:
+            click.echo(f"thumbnail without its file: {name}")
         for name in found.temporary:
             click.echo(f"unfinished upload: {name}")
         for name in found.lost:

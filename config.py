@@ -149,6 +149,12 @@ class Site:
         lambda text, folder: text and _read_url(text, folder),  # load() fills in the empty one
     )
     contact: str = _text("", 0, 200, "How to reach the operator, shown to visitors.")
+    rules: Path | None = _field(
+        "",
+        "Text file with the rules of the site, shown at /rules.",
+        "empty, or the path of a text file",
+        lambda text, folder: _read_path(text, folder) if text else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

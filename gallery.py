@@ -27,6 +27,18 @@ class Filter:
     username: str | None = None
 
 
+def visible_ratings(visitors: str, *, is_known: bool) -> tuple[str, ...] | None:
+    """The ratings that the host shows; None for all of them, () for nothing at all.
+
+    Args:
+        visitors: [gallery] visitors of the configuration.
+        is_known: whether the viewer came with a session or credential.
+    """
+    if is_known or visitors == "all":
+        return None
+    return ("sfw",) if visitors == "sfw" else ()
+
+
 def count_public() -> int:
     """How many files are stored and reachable, in constant time."""
     return int(Counter.get_by_id("files").value)
@@ -76,30 +88,50 @@ def _stream(query: Any, key: Any, limit: int | None, offset: int) -> Iterator[tu
         limit = None if limit is None else limit - len(rows)
 
 
-def list_gallery(what: Filter, *, before: int | None = None, limit: int = 60) -> list[Item]:
-    """At most `limit` listed items, newest first, with ids below `before`; `user` is joined."""
-    query = _with_user().where(LISTED)
+def _filtered(what: Filter) -> tuple[Any, Any] | None:
+    """The listed items of a filter, with their users, and the column to order them by; None when
+    nothing can match."""
+    query, key = _with_user().where(LISTED), Item.id
     if what.ratings is not None:
         query = query.where(Item.rating.in_(what.ratings))
     if what.username is not None:
         owner = User.get_or_none(User.username_key == what.username.lower())
         if owner is None:
-            return []
+            return None
         query = query.where(Item.user == owner.id)
-    key = Item.id
     for tag in what.tags:
         found = Tag.get_or_none(Tag.name == tag)
         if found is None:
-            return []
+            return None
         link = ItemTag.alias()
         query = query.join(
             link, on=((link.item == Item.id) & (link.tag == found.id)), attr=f"link{found.id}"
         ).switch(Item)
         # By the tag's own index, which has its items in order: SQLite would sort all of them.
         key = link.item if key is Item.id else key
+    return query, key
+
+
+def list_gallery(what: Filter, *, before: int | None = None, limit: int = 60) -> list[Item]:
+    """At most `limit` listed items, newest first, with ids below `before`; `user` is joined."""
+    filtered = _filtered(what)
+    if filtered is None:
+        return []
+    query, key = filtered
     if before is not None:
         query = query.where(key < before)
     return list(query.order_by(key.desc()).limit(limit))
+
+
+def neighbours(what: Filter, item_id: int) -> tuple[int | None, int | None]:
+    """The ids of the next newer and the next older item within a filter."""
+    filtered = _filtered(what)
+    if filtered is None:
+        return None, None
+    query, key = filtered
+    newer = query.where(key > item_id).order_by(key).first()
+    older = query.where(key < item_id).order_by(key.desc()).first()
+    return newer and newer.id, older and older.id
 
 
 def list_queue(*, before: int | None = None, limit: int = 60) -> list[Item]:
@@ -146,6 +178,18 @@ def tags_of(items: Iterable[Item]) -> dict[int, list[str]]:
     for name, item_id in sorted((name, item_id) for item_id, name in models.rows(links)):
         found[item_id].append(name)
     return found
+
+
+def suggest_tags(prefix: str, limit: int) -> list[str]:
+    """At most `limit` tags of listed items that begin with `prefix`, in alphabetical order."""
+    prefix = " ".join(prefix.lower().split())
+    if not prefix:
+        return []
+    links = ItemTag.select(ItemTag.item).join(Item).where(ItemTag.tag == Tag.id, LISTED)
+    names = Tag.select(Tag.name).where(
+        Tag.name >= prefix, Tag.name < prefix + "\U0010ffff", fn.EXISTS(links)
+    )
+    return [name for (name,) in models.rows(names.order_by(Tag.name).limit(limit))]
 
 
 def comments_of(item: Item) -> list[Comment]:

@@ -138,13 +138,17 @@ def _insert(
 
 
 def _add_listing(item_id: int, user_id: int, listing: Listing) -> None:
-    if listing.tags:
-        Tag.insert_many([(tag,) for tag in listing.tags], [Tag.name]).on_conflict_ignore().execute()
-        chosen = models.rows(Tag.select(Tag.id).where(Tag.name.in_(listing.tags)))
-        links = [(tag_id, item_id) for (tag_id,) in chosen]
-        ItemTag.insert_many(links, [ItemTag.tag, ItemTag.item]).execute()
+    _add_tags(item_id, listing.tags)
     if listing.comment:
         Comment.insert(item=item_id, user=user_id, text=listing.comment).execute()
+
+
+def _add_tags(item_id: int, tags: tuple[str, ...]) -> None:
+    if tags:
+        Tag.insert_many([(tag,) for tag in tags], [Tag.name]).on_conflict_ignore().execute()
+        chosen = models.rows(Tag.select(Tag.id).where(Tag.name.in_(tags)))
+        links = [(tag_id, item_id) for (tag_id,) in chosen]
+        ItemTag.insert_many(links, [ItemTag.tag, ItemTag.item]).execute()
 
 
 def require_extension(blocked: frozenset[str], extension: str) -> None:
@@ -168,9 +172,13 @@ def require_database_space() -> None:
         raise NoSpace(files.FULL_MESSAGE)
 
 
+def quota_of(config: Config, quota_mb: int | None) -> int:
+    """The space in bytes of a user with this `quota_mb`, None for the default; 0 is no limit."""
+    return config.uploads.quota_bytes if quota_mb is None else quota_mb * files.MIB
+
+
 def _require_quota(config: Config, rights: Rights, size: int) -> None:
-    own = rights.quota_mb
-    quota = config.uploads.quota_bytes if own is None else own * files.MIB
+    quota = quota_of(config, rights.quota_mb)
     if quota and rights.bytes + size > quota:
         raise NoSpace(f"This upload would pass your quota of {quota // files.MIB} MB.")
 
@@ -209,6 +217,18 @@ def delete_own_item(store: LocalStorage, user: User, item_id: int) -> None:
         _remove(store, item)
 
     models.write(work)
+
+
+def delete_own_items(store: LocalStorage, user: User, item_ids: list[int]) -> int:
+    """Delete those of these items that are `user`'s, in one write. Returns how many."""
+
+    def work() -> int:
+        mine = list(Item.select().where(Item.id.in_(item_ids), Item.user == user.id))
+        for item in mine:
+            _remove(store, item)
+        return len(mine)
+
+    return models.write(work)
 
 
 def take_down(
@@ -251,6 +271,35 @@ def delete_by_secret(store: LocalStorage, name: str, secret: str) -> None:
         if item is None:
             raise NotFound("There is nothing to delete under this link.")
         _remove(store, item)
+
+    models.write(work)
+
+
+def edit(user: User, item_id: int, listing: Listing) -> None:
+    """Give a listed item another rating and other tags, as its owner or an admin.
+
+    Args:
+        listing: as `listing.check_listing` made it; its comment is not used.
+
+    Raises:
+        NotFound: there is no such item.
+        Forbidden: it is somebody else's.
+        Conflict: it waits for an admin, who must decide about what was sent.
+    """
+
+    def work() -> None:
+        item = Item.get_or_none(Item.id == item_id)
+        if item is None or item.state in ("unlisted", "rejected"):
+            raise NotFound("There is no such item.")
+        if item.user_id != user.id and user.role != "admin":
+            raise Forbidden("This item belongs to someone else.")
+        if item.state == "pending":
+            raise Conflict("This item waits for an admin and cannot be changed now.")
+        Item.update(rating=listing.rating, is_oc=listing.is_oc).where(Item.id == item_id).execute()
+        ItemTag.delete().where(ItemTag.item == item_id).execute()
+        _add_tags(item_id, listing.tags)
+        if item.user_id != user.id:
+            audit.record(user.id, "edit", f"item {item_id} of #{item.user_id}")
 
     models.write(work)
 

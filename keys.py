@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import audit
 import credentials
 import models
 from errors import Conflict, Invalid, NotFound
@@ -80,6 +81,22 @@ def create_registration_key(maker: User | None) -> str:
         ).execute()
     )
     return key
+
+
+def revoke_registration_key(admin: User, key_id: int) -> None:
+    """Take an open registration key back.
+
+    Raises:
+        NotFound: there is no open one of this id.
+    """
+
+    def work() -> None:
+        this = (RegistrationKey.id == key_id) & RegistrationKey.used.is_null()
+        if not RegistrationKey.delete().where(this).execute():
+            raise NotFound("There is no open key of this id.")
+        audit.record(admin.id, "revoke registration key", f"key {key_id}")
+
+    models.write(work)
 
 
 def is_open_registration_key(key: str) -> bool:

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of every route, built from the tables in openapi_paths.py."""
+"""The OpenAPI 3.1 description of what is no page, built from the tables in openapi_paths.py."""
 
 import openapi_paths as tables
 from openapi_paths import Node, Route

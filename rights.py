@@ -4,6 +4,7 @@ import accounts
 import audit
 import credentials
 import models
+import sessions
 from errors import Conflict, Invalid
 from models import User
 
@@ -11,7 +12,7 @@ MAX_QUOTA_MB = 1_073_741_824
 
 
 def set_password(cost: int, username: str, password: str) -> User:
-    """Give a user another password; tokens and keys stay as they are.
+    """Give a user another password; tokens and keys stay, browser sessions end.
 
     Args:
         cost: of bcrypt, 4 to 16.
@@ -26,17 +27,19 @@ def set_password(cost: int, username: str, password: str) -> User:
     def work() -> User:
         user = accounts.get_user(username)
         User.update(password_hash=password_hash).where(User.id == user.id).execute()
+        sessions.end_all(user.id)
         audit.record(None, "set password", f"#{user.id}")
         return user
 
     return models.write(work)
 
 
-def set_role(secret: bytes, username: str, role: str) -> bool:
+def set_role(secret: bytes, username: str, role: str, *, by: User | None = None) -> bool:
     """Make a user an admin, with an admin token, or an admin a plain user, without one.
 
     Args:
         role: user or admin.
+        by: the admin who decides, None for the operator.
 
     Returns:
         whether that changed anything.
@@ -56,17 +59,18 @@ def set_role(secret: bytes, username: str, role: str) -> bool:
             accounts.require_other_admin(user)
             none = {"role": "user", "admin_nonce": None, "admin_token_hash": None}
             User.update(**none).where(User.id == user.id).execute()
-        audit.record(None, f"make {role}", f"#{user.id}")
+        audit.record(by.id if by else None, f"make {role}", f"#{user.id}")
         return True
 
     return models.write(work)
 
 
-def set_quota(username: str, quota_mb: int | None) -> None:
+def set_quota(username: str, quota_mb: int | None, *, by: User | None = None) -> None:
     """Limit what a user may store. What is stored already stays.
 
     Args:
         quota_mb: in MB of 1,048,576 bytes; 0 for no limit, None for the host's default.
+        by: the admin who decides, None for the operator.
 
     Raises:
         NotFound: there is no such user.
@@ -79,7 +83,7 @@ def set_quota(username: str, quota_mb: int | None) -> None:
         user = accounts.get_user(username)
         User.update(quota_mb=quota_mb).where(User.id == user.id).execute()
         shown = "default" if quota_mb is None else f"{quota_mb} MB"
-        audit.record(None, "set quota", f"#{user.id} {shown}")
+        audit.record(by.id if by else None, "set quota", f"#{user.id} {shown}")
 
     models.write(work)
 

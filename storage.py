@@ -18,13 +18,17 @@ from errors import NoSpace
 MIB = 1024 * 1024
 NAME_PATTERN = re.compile(r"[A-Za-z0-9]{5,32}(?:\.[a-z0-9]{1,10}){0,2}", re.ASCII)
 _TEMPORARY_PATTERN = re.compile(r"[A-Za-z0-9]{32}", re.ASCII)
+THUMBNAIL, NO_THUMBNAIL = ".webp", ".none"  # what is appended to the name of the file
+_THUMBNAIL_PATTERN = re.compile(
+    rf"(?:{NAME_PATTERN.pattern}|_[A-Za-z0-9]{{32}})\.(?:webp|none)|[A-Za-z0-9]{{32}}", re.ASCII
+)
 _ALPHABET = string.ascii_letters + string.digits
 _SUFFIX = re.compile(r"[A-Za-z0-9]{1,10}", re.ASCII)
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SPACE_CHECK_EVERY = 16 * MIB  # bytes received between two looks at the free space
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 _FOR_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_MESSAGE = "There is no space left on this server."
 
 
@@ -142,6 +146,9 @@ class LocalStorage:
     Args:
         directory: the folder; made when missing.
         durable: False skips every fsync.
+
+    Attributes:
+        thumbnails: a descriptor of the folder of thumbnails, for who makes them.
     """
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
@@ -151,13 +158,14 @@ class LocalStorage:
         self._root = _open_directory(directory)
         self._incoming = self._subdirectory(".incoming")
         self._pending = self._subdirectory(".pending")
+        self.thumbnails = self._subdirectory(".thumbnails")
         self._unsynced: set[int] = set()
         self._lock = threading.Lock()
         self._anonymous = self._supports_anonymous()
 
     def close(self) -> None:
         """Give the folder's descriptors back."""
-        for fd in (self._root, self._incoming, self._pending):
+        for fd in (self._root, self._incoming, self._pending, self.thumbnails):
             os.close(fd)
 
     # Receiving and publishing
@@ -231,12 +239,12 @@ class LocalStorage:
         return self._remove(name, self._root)
 
     def delete(self, name: str) -> bool:
-        """Remove the public file `name`. False when there is none."""
-        return self._remove(name, self._root)
+        """Remove the public file `name`, its thumbnail first. False when there is none."""
+        return self.discard(name, where="public")
 
     def delete_pending(self, pending_name: str) -> bool:
-        """Remove the waiting file `pending_name`. False when there is none."""
-        return self._remove(pending_name, self._pending)
+        """Remove the waiting file `pending_name`, its thumbnail first. False when there is none."""
+        return self.discard(pending_name, where="pending")
 
     def sync(self) -> None:
         """Bring to disk every name that was given or removed since the last call.
@@ -264,6 +272,10 @@ class LocalStorage:
         """The waiting file `pending_name` for reading, or None."""
         return self._read(pending_name, self._pending)
 
+    def open_thumbnail(self, key: str) -> BinaryIO | None:
+        """A thumbnail for reading, by a public name or `_` and a waiting name; or None."""
+        return self._read(key + THUMBNAIL, self.thumbnails)
+
     def exists(self, name: str) -> bool:
         """Whether a public file of this name lies here."""
         return os.access(name, os.F_OK, dir_fd=self._root, follow_symlinks=False)
@@ -282,15 +294,25 @@ class LocalStorage:
         """The names of what is being received, where the filesystem knows no unnamed files."""
         return self._list(self._incoming, _TEMPORARY_PATTERN)
 
+    def list_thumbnails(self) -> Iterator[str]:
+        """The names of all files in the folder of thumbnails, unfinished ones included."""
+        return self._list(self.thumbnails, _THUMBNAIL_PATTERN)
+
     def changed(self, name: str, *, where: str) -> float | None:
-        """When `name` in `where` (public, pending, incoming) last changed; None if it is gone."""
+        """When `name` in `where` (public, pending, incoming, thumbnails) last changed; None if it
+        is gone."""
         try:
             return os.stat(name, dir_fd=self._folder(where), follow_symlinks=False).st_ctime
         except FileNotFoundError:
             return None
 
     def discard(self, name: str, *, where: str) -> bool:
-        """Remove `name` in `where`; False when it is gone already."""
+        """Remove `name` in `where`, its thumbnail first; False when it is gone already."""
+        if where in ("public", "pending"):
+            key = name if where == "public" else f"_{name}"
+            for suffix in (THUMBNAIL, NO_THUMBNAIL):
+                if _unlink(key + suffix, self.thumbnails):
+                    self._touched(self.thumbnails)
         return self._remove(name, self._folder(where))
 
     def _remove(self, name: str, folder: int) -> bool:
@@ -302,7 +324,12 @@ class LocalStorage:
             self._touched(folder)
 
     def _folder(self, where: str) -> int:
-        return {"public": self._root, "pending": self._pending, "incoming": self._incoming}[where]
+        return {
+            "public": self._root,
+            "pending": self._pending,
+            "incoming": self._incoming,
+            "thumbnails": self.thumbnails,
+        }[where]
 
     def _list(self, folder: int, pattern: re.Pattern[str]) -> Iterator[str]:
         with os.scandir(folder) as entries:
@@ -410,4 +437,4 @@ def _unlink(name: str, folder: int) -> bool:
 
 
 def _translated(error: OSError) -> Exception:
-    return NoSpace(FULL_MESSAGE) if error.errno in _FULL else error
+    return NoSpace(FULL_MESSAGE) if error.errno in FULL else error

@@ -30,6 +30,7 @@ class Sweep:
         orphans: files without a row, as pairs of folder (public, pending) and name.
         temporary: unfinished uploads left by a crash.
         files: how many files lie in the folders.
+        thumbnails: names in the folder of thumbnails whose file is gone, or unfinished.
         lost: names of rows whose file is missing, such as a delete cut short leaves.
         held_back: why nothing may be removed, or None.
     """
@@ -37,6 +38,7 @@ class Sweep:
     orphans: list[tuple[str, str]]
     temporary: list[str]
     files: int
+    thumbnails: list[str]
     lost: list[str]
     held_back: str | None
 
@@ -72,11 +74,18 @@ def look(
             progress(min(files, total), total)
     unfinished = ((name, store.changed(name, where="incoming")) for name in store.list_incoming())
     temporary = [name for name, changed in unfinished if changed is not None and changed <= newest]
+    thumbnails = [
+        name
+        for batch in _batches(store.list_thumbnails())
+        for name in _without_file(store, batch)
+        if (store.changed(name, where="thumbnails") or newest + 1) <= newest
+    ]
     lost = list(_lost(store)) if rows else []
     return Sweep(
         orphans=orphans,
         temporary=temporary,
         files=files,
+        thumbnails=thumbnails,
         lost=lost,
         held_back=_held_back(len(orphans), len(temporary), files),
     )
@@ -107,6 +116,13 @@ def remove(store: LocalStorage, found: Sweep, *, force: bool = False) -> int:
             return count
 
         removed += models.write(work)
+    for names in _batches(iter(found.thumbnails)):
+
+        def drop(names: list[str] = names) -> int:
+            left = _without_file(store, names)
+            return sum(store.discard(name, where="thumbnails") for name in left)
+
+        removed += models.write(drop)
     return removed
 
 
@@ -143,6 +159,16 @@ def _owned(where: str, names: list[str]) -> set[str]:
     state = ~models.REJECTED if where == "public" else models.PENDING
     query = Item.select(column).where(column.in_(names), state)
     return {name for (name,) in models.rows(query)}
+
+
+def _without_file(store: LocalStorage, names: list[str]) -> list[str]:
+    """Those of `names` of thumbnails that have no row with a file, or are no thumbnail yet."""
+    keys = {name: name.rpartition(".")[0] for name in names}
+    waiting = {key.removeprefix("_") for key in keys.values() if key.startswith("_")}
+    known = {f"_{name}" for name in _owned("pending", list(waiting))}
+    shown = _owned("public", [key for key in keys.values() if not key.startswith("_")])
+    known |= {name for name in shown if store.exists(name)}
+    return [name for name, key in keys.items() if key not in known]
 
 
 def _lost(store: LocalStorage) -> Iterator[str]:

@@ -30,15 +30,16 @@ class _NoSuchRange(RequestedRangeNotSatisfiable):
         return [*super().get_headers(*args, **kwargs), *media.headers(self._name).items()]
 
 
-def stored_file(file: BinaryIO, name: str, inner: str) -> Response:
+def stored_file(file: BinaryIO, name: str, inner: str | None) -> Response:
     """The bytes of a stored file, whole, by range, or 304, under the headers of its type.
 
     Args:
         file: the open file; closed when it is sent.
         name: its stored name, which decides over its type; without one it is just bytes.
-        inner: the path under which our nginx, and nobody outside, finds the same bytes.
+        inner: the path under which our nginx, and nobody outside, finds the same bytes; None to
+            send them from here.
     """
-    if get_config().server.proxy_hops and request.headers.get("X-Kissa-Accel") == "1":
+    if inner and get_config().server.proxy_hops and request.headers.get("X-Kissa-Accel") == "1":
         # nginx keeps type, disposition and caching of this answer, adds the file's other headers
         # from it, and answers conditions and ranges itself, by the same date and tag.
         file.close()

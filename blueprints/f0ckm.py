@@ -12,6 +12,7 @@ import gallery
 import intake
 import items
 import sharex
+import thumbnails
 from auth import INVALID_TOKEN, read_input
 from blueprints import receive
 from blueprints.answers import rfc3339, sharex_attachment, stored_file
@@ -215,9 +216,10 @@ def _allowed_ratings(viewer: User | None) -> tuple[str, ...] | None:
         Unauthorized: it shows its gallery to nobody unknown.
     """
     visitors = get_config().gallery.visitors
-    if viewer is None and visitors == "none":
+    allowed = gallery.visible_ratings(visitors, is_known=viewer is not None)
+    if allowed == ():
         raise Unauthorized
-    return ("sfw",) if viewer is None and visitors == "sfw" else None
+    return allowed
 
 
 def _ratings() -> tuple[str, ...] | None:
@@ -260,11 +262,12 @@ def _page_of(rows: list[Item], limit: int) -> dict[str, Any]:
 
 def _shape(item: Item, tags: list[str]) -> dict[str, Any]:
     site = get_config().site
+    has_thumbnail = item.state == "listed" and thumbnails.is_possible(item.name)
     return {
         "itemid": item.id,
         "url": f"{site.url}{item.id}",
         "file": site.upload_url + item.name,
-        "thumbnail": None,
+        "thumbnail": f"{site.url}t/{item.name}" if has_thumbnail else None,
         "username": item.user.username,
         "rating": item.rating,
         "tags": tags,

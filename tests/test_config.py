@@ -68,6 +68,7 @@ def test_defaults(file: Path) -> None:
             url="http://127.0.0.1:8080/",
             upload_url="http://127.0.0.1:8080/f/",
             contact="",
+            rules=None,
         ),
         server=config.Server(
             bind="127.0.0.1:8080", workers=1, threads=16, proxy_hops=0, log_format="text"

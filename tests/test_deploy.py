@@ -164,7 +164,7 @@ def test_the_umask_closes_everything_but_the_files(tmp_path: Path) -> None:
         if path.name != "config.ini"
     }
     # nginx passes through folders, and lists none.
-    for name in ("uploads", "uploads/.pending", "uploads/.incoming"):
+    for name in ("uploads", "uploads/.pending", "uploads/.incoming", "uploads/.thumbnails"):
         assert modes.pop(name) & 0o776 == 0o710
     assert {"kissa.db", "kissa.secret"} <= modes.keys()
     assert set(modes.values()) == {0o600}

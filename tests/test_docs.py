@@ -7,6 +7,7 @@ import pytest
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app import create_app
+from tests.routes import routes
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -14,19 +15,15 @@ DOCS = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "READM
 TEXT = "\n".join(path.read_text() for path in PAGES)
 CALL = re.compile(r"\b(GET|HEAD|POST|PUT|PATCH|DELETE) (/[A-Za-z0-9_./-]*)")
 PATH = re.compile(r"(?<![\w./-])/(?:api|f|delete|healthz)\b[A-Za-z0-9_./-]*")
-# Capitals stand for a value in docs, angle brackets in the route map.
-ROUTES = {
-    (method, re.sub("<[^>]*>", "*", rule.rule))
-    for rule in create_app().url_map.iter_rules()
-    for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-}
+# Capitals stand for a value in docs.
+ROUTES = routes()
 
 
 def shape(path: str) -> str:
     return re.sub(r"(?<=/)[A-Z]+(?=/|$)", "*", path.rstrip("."))
 
 
-@pytest.mark.parametrize(("method", "path"), sorted(ROUTES))
+@pytest.mark.parametrize(("method", "path"), sorted(routes(pages=False)))
 def test_every_route_has_a_heading(method: str, path: str) -> None:
     headings = {
         (match[1], shape(match[2]))
@@ -34,6 +31,20 @@ def test_every_route_has_a_heading(method: str, path: str) -> None:
         if line.startswith("#") and (match := CALL.search(line))
     }
     assert (method, path) in headings
+
+
+def test_every_page_is_in_the_table() -> None:
+    """In pages.md each page and each act on one has a line: the call, who may, what it does."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in DOCS["docs/pages.md"].splitlines()
+        if line.startswith("| `")
+    ]
+    assert all(len(row) == 3 and all(row) for row in rows)
+    calls = [CALL.search(call) for call, _, _ in rows]
+    named = [(call[1], shape(call[2])) for call in calls if call]
+    assert len(named) == len(set(named)) == len(rows)
+    assert set(named) == routes(pages=True)
 
 
 @pytest.mark.parametrize("page", DOCS)

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 import models
 from tests.answers import told
 from tests.conftest import ADMIN_KEY, PNG, Kissa, Person
+from tests.routes import routes
 
 COLUMNS = ("none", "bad", "user", "key", "other", "banned", "gone", "admin_upload", "admin")
 
@@ -71,6 +72,8 @@ none  bad user  key othr ban. gone admU admT
 404  404  404  404  404  404  404  404  404  GET    /f/{waiting_name}
 200  200  200  200  200  200  200  200  200  GET    /d/{plain}
 404  404  404  404  404  404  404  404  404  GET    /d/{waiting_name}
+200  200  200  200  200  200  200  200  200  GET    /t/{plain}
+404  404  404  404  404  404  404  404  404  GET    /t/{waiting_name}
 200  200  200  200  200  200  200  200  200  GET    /robots.txt
 200  200  200  200  200  200  200  200  200  GET    /delete/{plain}/{secret}
 200  200  200  200  200  200  200  200  200  POST   /delete/{plain}/{secret}
@@ -245,13 +248,10 @@ def ask(kissa: Kissa, staff: Person, row: Row, column: str) -> TestResponse:
     return kissa.client.open(path, method=row.method, headers=headers, buffered=True, **body(path))
 
 
-def test_every_route_is_in_the_table(kissa: Kissa) -> None:
-    routes = {
-        (method, re.sub(r"<[^>]*>", "*", rule.rule))
-        for rule in kissa.app.url_map.iter_rules()
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-    }
-    assert routes == {(row.method, re.sub(r"{[^}]*}", "*", row.path)) for row in ROWS}
+def test_every_route_is_in_the_table() -> None:
+    """Pages have a table of their own; two are in this one too, since no credential opens them."""
+    named = {(row.method, re.sub(r"{[^}]*}", "*", row.path)) for row in ROWS}
+    assert named == routes(pages=False) | {("GET", "/"), ("GET", "/*")}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)

@@ -145,8 +145,10 @@ def test_approve_makes_it_public(kissa: Kissa, alice: Person, admin: Person) -> 
     assert kissa.files() == {name}
     assert kissa.get(f"/f/{name}").data == PNG
     assert total(kissa) == 1
-    assert kissa.get("/api/v2/items").get_json() == {"items": [before], "next": None}
-    assert kissa.get(f"/api/v2/items/{number}").get_json() == before
+    public = before | {"thumbnail": f"http://kissa.example/t/{name}"}
+    assert before["thumbnail"] is None
+    assert kissa.get("/api/v2/items").get_json() == {"items": [public], "next": None}
+    assert kissa.get(f"/api/v2/items/{number}").get_json() == public
     assert "hello" in kissa.get(f"/{number}").text
     assert kissa.get(f"/api/v2/items/{number}/file", alice.by_key).data == PNG
     assert kissa.get(QUEUE, admin.by_admin_token).get_json() == {"items": [], "next": None}

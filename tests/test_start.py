@@ -103,7 +103,8 @@ def test_no_database(fresh: Config) -> None:
 
 def test_empty_database(fresh: Config) -> None:
     fresh.database.path.touch()
-    assert refusal(fresh) == "the database lacks 0001_initial; run: flask migrate"
+    lacking = ", ".join(sorted(path.stem for path in models.MIGRATIONS.glob("*.py")))
+    assert refusal(fresh) == f"the database lacks {lacking}; run: flask migrate"
 
 
 def test_older_schema(config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

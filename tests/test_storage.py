@@ -206,7 +206,8 @@ class Recorder:
             link(*args, **named)
 
         def noted_unlink(*args: Any, **named: Any) -> None:
-            note(f"unlink {places[named['dir_fd']]}")
+            if named["dir_fd"] != store.thumbnails:  # what can be made again has no order
+                note(f"unlink {places[named['dir_fd']]}")
             unlink(*args, **named)
 
         patch.setattr(os, "fsync", noted_fsync)

@@ -100,7 +100,7 @@ def test_a_file_that_got_its_row_meanwhile_stays(
 ) -> None:
     later = kissa.upload_name(alice)
     found = upkeep.Sweep(
-        orphans=[("public", later)], temporary=[], files=2, lost=[], held_back=None
+        orphans=[("public", later)], temporary=[], thumbnails=[], files=2, lost=[], held_back=None
     )
     assert upkeep.remove(store, found) == 0
     assert kissa.get(f"/f/{later}").data == PNG

@@ -1,60 +1,105 @@
 """What is looked at in a browser: pages, files, deletion links; and the health check."""
 
+import hashlib
+import re
 import secrets
+from functools import lru_cache
+from pathlib import Path
 
-from flask import Blueprint, Response, g, render_template
+from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
+import auth
 from context import get_config
-from errors import ServiceError
+from errors import ServiceError, Unauthorized
+from thumbnails import is_possible
 
 bp = Blueprint("web", __name__)
+STATIC = Path(__file__).parent.parent.parent / "static"
 _TITLES = {
     400: "This does not work",
     401: "Sign in to see this",
     403: "Not for you",
     404: "Nothing here",
     405: "This does not work",
+    409: "This does not work",
     413: "Too large",
     429: "A moment, please",
     503: "A moment, please",
     507: "No space left",
 }
+_LOOKS = ("GET", "HEAD")
+# A path of ours, and no way to another host: `//evil`, `/\evil` and blanks all leave the site.
+_OURS = re.compile(r"/(?!/)[A-Za-z0-9._~!$&'()*+,;=:@%?/-]*", re.ASCII)
 
 
-@bp.before_request
-def make_nonce() -> None:
-    """A nonce for this page's one style element."""
-    g.nonce = secrets.token_urlsafe(16)
+def same_origin() -> None:
+    """A `before_request` of every page whose POST acts by the session cookie."""
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        auth.require_same_origin()
 
 
 def page(template: str, status: int = 200, **values: object) -> Response:
-    """A page of ours, with the policy under which it runs no script and loads from us alone."""
-    g.setdefault("nonce", secrets.token_urlsafe(16))
+    """A page of ours, under a policy that runs only our scripts and loads from us alone."""
     config = get_config()
-    response = Response(
-        render_template(template, site=config.site, **values), status, mimetype="text/html"
-    )
+    nonce = secrets.token_urlsafe(16)
+    viewer = auth.find_viewer()
+    shared = {"site": config.site, "viewer": viewer, "nonce": nonce, "static": static}
+    html = render_template(template, has_picture=is_possible, **shared, **values)
+    response = Response(html, status, mimetype="text/html")
     host = "/".join(config.site.upload_url.split("/", 3)[:3])
+    # A nonce and not 'self' for scripts: on the origin of the uploads, 'self' runs an uploaded .js.
     response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src 'nonce-{g.nonce}'; img-src 'self' {host}; "
-        f"media-src 'self' {host}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'self'; "
+        f"img-src 'self' blob: {host}; media-src 'self' blob: {host}; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     )
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["Cache-Control"] = "no-store" if viewer else "no-cache"
+    response.vary.add("Cookie")
     return response
+
+
+def static(name: str) -> str:
+    """The address of a file in static/, another one whenever its bytes change."""
+    return url_for("web.show_static", name=name, v=_digest(name))
+
+
+@lru_cache
+def _digest(name: str) -> str:
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+
+
+def safe_next(target: str) -> str:
+    """`target` when it is a path of ours, else the front page."""
+    return target if _OURS.fullmatch(target) else "/"
+
+
+def back_to(target: str) -> Response:
+    """After an act by POST: see other (RFC 9110 15.4.4), so that a reload does not repeat it."""
+    return redirect(target, 303)  # type: ignore[return-value]
 
 
 def error_page(message: str, status: int) -> Response:
     """What went wrong, as a page of ours."""
     title = _TITLES.get(status, "Something went wrong")
+    if status == 500:
+        auth.forget_unknown_session()
     return page("error.html", status, title=title, message=message)
 
 
 @bp.errorhandler(ServiceError)
 def refuse(error: ServiceError) -> Response:
-    """A refusal as a page."""
-    response = error_page(error.message or "Sign in to see this page.", error.status)
+    """A refusal as a page, or as JSON where a script of ours asked."""
+    message = error.message or "Sign in to see this page."
+    if wants_json():
+        response = jsonify(error=message)
+        response.status_code = error.status
+    elif isinstance(error, Unauthorized) and not error.message and request.method in _LOOKS:
+        return back_to(url_for("web.sign_in", next=request.full_path.rstrip("?")))
+    else:
+        response = error_page(message, error.status)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
@@ -70,4 +115,23 @@ def refuse_http(error: HTTPException) -> Response:
     return response
 
 
-from blueprints.web import deletion, files, health, item  # noqa: E402, F401
+def wants_json() -> bool:
+    """Whether a script of ours asks, which shows errors beside the thing itself."""
+    return request.headers.get("Accept", "").startswith("application/json")
+
+
+from blueprints.web import (  # noqa: E402, F401
+    admin,
+    assets,
+    deletion,
+    files,
+    gallery,
+    health,
+    item,
+    my_files,
+    queue,
+    session,
+    settings,
+    thumbnails,
+    upload,
+)

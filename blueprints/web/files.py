@@ -6,10 +6,12 @@ from urllib.parse import quote
 from flask import Response, request
 from flask.typing import ResponseReturnValue
 
+import auth
 import gallery
 import media
 from blueprints.answers import stored_file
 from blueprints.web import bp
+from blueprints.web.ids import number
 from context import get_storage
 from errors import NotFound
 
@@ -42,7 +44,7 @@ def robots() -> ResponseReturnValue:
 @bp.after_app_request
 def keep_link_private(response: Response) -> Response:
     """A refusal below the files' paths gives the link away as little as the file would."""
-    if request.path.startswith(("/f/", "/d/")):
+    if request.path.startswith(("/f/", "/d/", "/t/")):
         response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
@@ -53,6 +55,19 @@ def _public(name: str, type_name: str) -> Response:
     if file is None:
         raise NotFound("There is no such file.")
     return stored_file(file, type_name, f"/_files/{name}")
+
+
+@bp.get("/waiting/<item_id>")
+def show_waiting_file(item_id: str) -> ResponseReturnValue:
+    """The bytes of a waiting item, for its owner and admins alone."""
+    viewer = auth.require_viewer()
+    item = gallery.get_item(number(item_id), viewer=viewer, as_admin=viewer.role == "admin")
+    file = get_storage().open_pending(item.pending_name) if item.pending_name else None
+    if file is None:
+        raise NotFound("There is no such file.")
+    response = stored_file(file, item.name, f"/_pending/{item.pending_name}")
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
 
 
 def _attachment(original_name: str, name: str) -> str:

@@ -1,49 +1,153 @@
-"""The front page and the page of one item, plain until they get their looks."""
+"""The page of one item: looking, commenting, reporting, editing, deleting."""
 
 import re
 
+from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
+import auth
+import comments
 import gallery
+import items
 import media
-from blueprints.web import bp, page
-from context import get_config
+from blueprints.web import back_to, bp, page, same_origin
+from blueprints.web.gallery import View, is_veiled
+from context import get_config, get_storage
 from errors import NotFound, Unauthorized
-from gallery import Filter
+from listing import check_listing
+from models import Item
 
+TEXT_SHOWN = 1024 * 1024  # bytes of a text that its page shows
+LINES_SHOWN = 50_000  # a page of a million lines takes 200 MB of the server and all of a phone
 _ID = re.compile(r"[0-9]{1,18}", re.ASCII)
-_SIGN_IN = "This host shows its gallery only to people who are signed in."
-
-
-@bp.get("/")
-def front() -> ResponseReturnValue:
-    """The host's name and its newest sfw items."""
-    if get_config().gallery.visitors == "none":
-        return page("web/front.html", items=[], kinds={}, hidden=_SIGN_IN)
-    items = gallery.list_gallery(Filter())
-    return page(
-        "web/front.html", items=items, kinds={item.id: media.kind(item.name) for item in items}
-    )
 
 
 @bp.get("/<item_id>")
 def show_item(item_id: str) -> ResponseReturnValue:
-    """A listed item with its picture, video, sound or a link to it."""
-    if not _ID.fullmatch(item_id):
-        raise NotFound("There is nothing under this address.")
-    visitors = get_config().gallery.visitors
-    if visitors == "none":
-        raise Unauthorized(_SIGN_IN)
-    item = gallery.get_item(int(item_id))
-    if visitors == "sfw" and item.rating != "sfw":
-        raise NotFound("There is no such item.")
+    """An item with its picture, video, sound or text."""
+    view = View()
+    if view.is_closed:
+        raise Unauthorized("This host shows its gallery only to people who are signed in.")
+    item = _visible(item_id, view)
+    is_listed = item.state == "listed"
+    newer, older = gallery.neighbours(view.filter, item.id) if is_listed else (None, None)
+    viewer = auth.find_viewer()
+    kind = media.kind(item.name)
     response = page(
         "web/item.html",
         item=item,
-        kind=media.kind(item.name),
+        view=view,
+        kind=kind,
+        text=_text(item) if kind == "text" else None,
         tags=gallery.tags_of([item])[item.id],
         comments=gallery.comments_of(item),
+        newer=view.item_url(newer) if newer else None,
+        older=view.item_url(older) if older else None,
+        is_veiled=is_veiled(item.rating),
+        may_edit=viewer is not None and (viewer.id == item.user_id or viewer.role == "admin"),
+        file_url=_file_url(item),
+        media_type=media.media_type(item.name),
+        is_listed=is_listed,
     )
-    if item.rating != "sfw":
+    if item.rating != "sfw" or not is_listed:
         response.headers["X-Robots-Tag"] = "noindex"
     return response
+
+
+@bp.post("/<item_id>/comments")
+def add_comment(item_id: str) -> ResponseReturnValue:
+    """Say something under an item."""
+    same_origin()
+    viewer = auth.require_viewer()
+    item = _visible(item_id, View())
+    comment = comments.add(viewer, item, request.form.get("text", ""))
+    return back_to(url_for("web.show_item", item_id=item.id, _anchor=f"c{comment.id}"))
+
+
+@bp.post("/comments/<comment_id>/delete")
+def delete_comment(comment_id: str) -> ResponseReturnValue:
+    """Delete a comment."""
+    same_origin()
+    item_id = comments.delete(auth.require_viewer(), _number(comment_id))
+    return back_to(url_for("web.show_item", item_id=item_id, _anchor="comments"))
+
+
+@bp.post("/<item_id>/report")
+def report_item(item_id: str) -> ResponseReturnValue:
+    """Put an item before the admins."""
+    same_origin()
+    viewer = auth.require_viewer()
+    item = _visible(item_id, View())
+    comments.report(viewer, item, request.form.get("text", ""))
+    return back_to(url_for("web.show_item", item_id=item.id, reported=1))
+
+
+@bp.post("/<item_id>/edit")
+def edit_item(item_id: str) -> ResponseReturnValue:
+    """Give an item another rating and other tags."""
+    same_origin()
+    viewer = auth.require_viewer()
+    item = _visible(item_id, View())
+    listing = check_listing(
+        get_config().gallery,
+        rating=request.form.get("rating", ""),
+        tags=request.form.get("tags", ""),
+        comment="",
+        is_oc=request.form.get("is_oc") == "1",
+        is_shitpost=item.is_shitpost,
+    )
+    items.edit(viewer, item.id, listing)
+    return back_to(url_for("web.show_item", item_id=item.id))
+
+
+@bp.post("/<item_id>/delete")
+def delete_item(item_id: str) -> ResponseReturnValue:
+    """Delete an item, as its owner or as an admin."""
+    same_origin()
+    viewer, number = auth.require_viewer(), _number(item_id)
+    item = gallery.get_item(number, viewer=viewer, as_admin=viewer.role == "admin")
+    if viewer.role == "admin" and item.user_id != viewer.id:
+        items.take_down(get_storage(), viewer, item_id=number)
+        return back_to("/")
+    items.delete_own_item(get_storage(), viewer, number)
+    return back_to("/files")
+
+
+def _visible(item_id: str, view: View) -> Item:
+    """The item as the viewer may see it: owners and admins see all, others what is listed and of
+    a rating shown to them."""
+    viewer = auth.find_viewer()
+    is_admin = viewer is not None and viewer.role == "admin"
+    item = gallery.get_item(_number(item_id), viewer=viewer, as_admin=is_admin)
+    if view.allowed is not None and item.rating not in view.allowed:
+        raise NotFound("There is no such item.")
+    return item
+
+
+def _file_url(item: Item) -> str | None:
+    """Where the bytes are; None when they are gone."""
+    if item.state == "rejected":
+        return None
+    if item.state == "pending":
+        return url_for("web.show_waiting_file", item_id=item.id)
+    return get_config().site.upload_url + item.name
+
+
+def _text(item: Item) -> list[str] | None:
+    """The lines of a text, or None when it is too long to show or gone."""
+    store = get_storage()
+    if item.size > TEXT_SHOWN:
+        return None
+    name = item.pending_name
+    file = store.open_pending(name) if name else store.open_file(item.name)
+    if file is None:
+        return None
+    with file:
+        lines = file.read(TEXT_SHOWN).decode("utf-8", "replace").splitlines()
+    return lines if len(lines) <= LINES_SHOWN else None
+
+
+def _number(item_id: str) -> int:
+    if not _ID.fullmatch(item_id):
+        raise NotFound("There is nothing under this address.")
+    return int(item_id)
