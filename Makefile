@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup serve test lint test-packages dev clean
+.PHONY: help setup serve test faults lint test-packages dev clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -19,6 +19,9 @@ serve: setup ## set up, migrate the database, run the server on [server] bind
 
 test: setup dev test-packages lint ## set up, lint, run all tests: make test ARGS='-k upload -x'
 	$(BIN)/python -m pytest --durations=20 $(ARGS)
+
+faults: setup dev test-packages ## every fault, many times over, as root: about half an hour, with figures
+	KISSA_FAULTS=long $(BIN)/python -m pytest -v -s --durations=20 tests/faults $(ARGS)
 
 lint: dev ## check format, style and types
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """Passwords, tokens and keys: shaped, derived, hashed, verified. Knows no table and no request."""
 
 import base64
+import fcntl
 import hashlib
 import hmac
 import os
@@ -9,6 +10,7 @@ import secrets
 import stat
 import unicodedata
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import bcrypt
@@ -41,19 +43,10 @@ def load_secret(path: Path) -> bytes:
         SecretError: others can read the file, or it is not ours.
     """
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        pass
+        if not path.exists():
+            _make_secret(path)
     except OSError as error:
         raise SecretError(f"{path}: the server secret cannot be made: {error.strerror}") from error
-    else:
-        with os.fdopen(fd, "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -65,6 +58,27 @@ def load_secret(path: Path) -> bytes:
     if len(secret) != 32:
         raise SecretError(f"{path}: the server secret is damaged; restore it from a backup")
     return secret
+
+
+def _make_secret(path: Path) -> None:
+    """Make a secret, whole or not at all: cut short, the next call makes it anew. Of several
+    processes that want to, one does."""
+    ready = path.with_name(f"{path.name}.new")
+    fd = os.open(ready, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        with suppress(OSError):  # no file locks here
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if path.exists():  # then this may even be that file, renamed by who held the lock
+            ready.unlink(missing_ok=True)
+            return
+        file.truncate()
+        file.write(secrets.token_bytes(32))
+        file.flush()
+        os.fsync(file.fileno())
+        os.rename(ready, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 def valid_username(username: str) -> str:

@@ -53,6 +53,7 @@ def read(
     max_file: int,
     max_body: int,
     open_file: Callable[[], Incoming],
+    length: int | None = None,
 ) -> Received:
     """Read a multipart body to its end.
 
@@ -63,6 +64,7 @@ def read(
         max_file: bytes that the file may have.
         max_body: bytes that the body may have.
         open_file: gives a place for the file's bytes.
+        length: how many bytes the body was announced to have; None when nobody said.
 
     Returns:
         what was received. The caller closes it.
@@ -76,7 +78,8 @@ def read(
     boundary = _boundary(content_type)
     received = Received()
     try:
-        _Reader(received, file_field, max_file, open_file).run(stream, boundary, max_body)
+        reader = _Reader(received, file_field, max_file, open_file)
+        reader.run(stream, boundary, max_body, length or 0)
     except BaseException:
         received.close()
         raise
@@ -119,7 +122,7 @@ class _Reader:
         self.fields_size = 0
         self.has_complete_file = False
 
-    def run(self, stream: Stream, boundary: str, max_body: int) -> None:
+    def run(self, stream: Stream, boundary: str, max_body: int, length: int) -> None:
         size = 0
         try:
             parser = PushMultipartParser(
@@ -135,6 +138,8 @@ class _Reader:
                     for event in parser.parse(block):
                         self.take(event)
             parser.close()  # raises when the last boundary has not come
+            if size < length:  # RFC 9112 8: incomplete, though the parser has all that it needs
+                raise _Cut
         except ParserLimitReached as error:
             raise TooLarge(
                 "The form has too many parts, or a part with too long headers."

@@ -374,6 +374,7 @@ def open_database(
         "foreign_keys": 1,
         "journal_size_limit": 64 * 1024 * 1024,
         "temp_store": "memory",
+        "secure_delete": 1,  # Debian's default: who is deleted is not left in the file's free pages
     }
     handle = _Sqlite(str(path), pragmas=pragmas, timeout=5)
     database.initialize(handle)

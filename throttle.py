@@ -115,6 +115,7 @@ class Places:
         self.count = max(1, (os.cpu_count() or 1) // 2) if count is None else count
         self._path = path
         self._waiting: list[str] = []
+        self._served = ""  # the address that waited and got a place last
         self._lock = threading.Lock()
 
     @contextmanager
@@ -124,26 +125,31 @@ class Places:
         Raises:
             Busy: no place became free in time, or too many wait already.
         """
-        held = self._try()
-        if held is None:
-            held = self._wait(_network(address))
+        held = self._wait(_network(address))
         try:
             yield
         finally:
             os.close(held)
 
     def _wait(self, address: str) -> int:
+        """In turn: whoever guesses without end would else always be there first."""
         with self._lock:
+            held = None if self._waiting else self._try()
+            if held is not None:
+                return held
             if address in self._waiting or len(self._waiting) >= WAITERS:
                 raise Busy(_BUSY, retry_after=1)
             self._waiting.append(address)
         try:
             deadline = time.monotonic() + PATIENCE
             while time.monotonic() < deadline:
-                time.sleep(0.01)
-                held = self._try()
-                if held is not None:
-                    return held
+                if self._waiting[0] == address:
+                    held = self._try()
+                    if held is not None:
+                        self._served = address
+                        return held
+                # Other workers have queues of their own: there too, new ones come first.
+                time.sleep(0.1 if address == self._served else 0.01)
         finally:
             with self._lock:
                 self._waiting.remove(address)

@@ -44,6 +44,7 @@ def receive(authenticate: Callable[[], User], file_field: str) -> Iterator[tuple
             max_file=config.uploads.max_bytes,
             max_body=max_body,
             open_file=store.open,
+            length=request.content_length,
         )
     except ServiceError:
         _set_patience(intake.DRAIN_SECONDS)

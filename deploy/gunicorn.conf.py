@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from gunicorn import util
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -106,6 +107,17 @@ class RequestLog(Logger):
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         """Without the query, which gunicorn adds to the path."""
         super().exception(msg, *(_plain_path(str(arg)) for arg in args), **kwargs)
+
+
+_write_error = util.write_error
+
+
+def _write_bare_error(sock: Any, status: int, reason: str, message: str) -> None:
+    """The answer to a malformed request, without gunicorn's quote of it: that may be a token."""
+    _write_error(sock, status, reason, "")
+
+
+util.write_error = _write_bare_error
 
 
 class Worker(ThreadWorker):

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.conftest import PASSWORD, PNG, Person
-from tests.live.conftest import PATIENCE, until
+from tests.live.conftest import PATIENCE
 from tests.live.nginx import FILES, SITE, Nginx, running
 from tests.live.wire import FORM, Answer, Wire, form, head, upload
 
@@ -243,27 +243,6 @@ def test_early_refusals_are_seen(nginx: Nginx) -> None:
                 seen.append(error)
     assert seen == [401] * 40
     print("early 401 with 5 MB: 40 of 40")
-
-
-def test_slow_clients_hold_no_thread(nginx: Nginx, alice: Person) -> None:
-    whole = upload(alice.token, b"x" * 100_000)
-    slow = [nginx.wire() for _ in range(200)]
-    for number, wire in enumerate(slow):
-        wire.send(whole[: (30, 150, 300, 50_000)[number % 4]])
-    time.sleep(0.5)
-    taken = []
-    for _ in range(100):
-        begun = time.monotonic()
-        assert nginx.ask("/healthz").status == 200
-        taken.append((time.monotonic() - begun) * 1000)
-    assert nginx.server.upload(alice, PNG)
-    for wire in slow:
-        wire.close()
-    taken.sort()
-    print(f"slow=200 healthz p50={taken[49]:.1f} ms p95={taken[94]:.1f} ms max={taken[-1]:.1f} ms")
-    assert taken[94] < 100
-    assert taken[-1] < 1000  # nobody waits until a stalled one is given up
-    until(lambda: nginx.server.unnamed_files() == [], "nothing is left of them")
 
 
 # Logs

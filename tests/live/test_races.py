@@ -101,8 +101,8 @@ def tally(answers: list[Answer]) -> dict[int, int]:
 class Host:
     """A server whose rules make every race possible, and who lives on it."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, server: Server, rounds: int) -> None:
+        self.server, self.rounds = server, rounds
         self.keeper = server.person("keeper", admin=True)
         self.numbers = count(1)
         self.racers = Racers(server)
@@ -120,10 +120,10 @@ class Host:
         self.server.ask("/api/admin/delete/user", self.keeper.by_admin_token | login)
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
-def host(request: pytest.FixtureRequest, make_server: Callable[..., Server]) -> Iterator[Host]:
+def hosting(make_server: Callable[..., Server], workers: int, rounds: int) -> Iterator[Host]:
+    """A host on which every race is run so many times; in the end it tells what was answered."""
     server = make_server(
-        server_workers=request.param,
+        server_workers=workers,
         accounts_invite_only="true",
         accounts_admin_registration="true",
         accounts_admin_key=ADMIN_KEY,
@@ -132,18 +132,23 @@ def host(request: pytest.FixtureRequest, make_server: Callable[..., Server]) -> 
         uploads_per_minute=PER_MINUTE,
         uploads_quota_mb=QUOTA_MB,
     )
-    host = Host(server)
+    host = Host(server, rounds)
     yield host
     host.racers.close()
     assert server.stop() == 0
     statuses = Counter(line.split()[3] for line in server.requests_logged())
-    print(f"workers={request.param} {dict(sorted(statuses.items()))}")
+    print(f"races workers={workers} rounds={rounds} {dict(sorted(statuses.items()))}")
     assert not any(status.startswith("5") for status in statuses.keys() - {"503", "507"})
     server.require_quiet()
 
 
+@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
+def host(request: pytest.FixtureRequest, make_server: Callable[..., Server]) -> Iterator[Host]:
+    yield from hosting(make_server, request.param, ROUNDS)
+
+
 def test_one_username(host: Host) -> None:
-    for number in range(ROUNDS):
+    for number in range(host.rounds):
         keys = [host.regkey() for _ in range(PROCESSES)]
         name = f"Name{number}"
         spelt = (name, name.lower(), name.upper())
@@ -165,7 +170,7 @@ def test_one_username(host: Host) -> None:
 
 
 def test_one_registration_key(host: Host) -> None:
-    for number in range(ROUNDS):
+    for number in range(host.rounds):
         regkey = host.regkey()
         names = [f"key{number}-{index}" for index in range(PROCESSES)]
         answers = host.race(
@@ -180,7 +185,7 @@ def test_one_registration_key(host: Host) -> None:
 
 
 def test_token_renewal_against_uploads(host: Host) -> None:
-    for _ in range(ROUNDS):
+    for _ in range(host.rounds):
         person = host.someone()
         renewal = call("/api/token/regen", person.by_token)
         whole = upload(person, b"x" * 50_000)
@@ -202,7 +207,7 @@ def test_token_renewal_against_uploads(host: Host) -> None:
 def test_deleting_a_user_against_uploads(host: Host) -> None:
     before = host.server.files()
     refused = 0
-    for number in range(ROUNDS):
+    for number in range(host.rounds):
         person = host.someone()
         login = {"username": person.username}
         end = (
@@ -222,14 +227,14 @@ def test_deleting_a_user_against_uploads(host: Host) -> None:
         orphans = "SELECT id FROM item WHERE user_id NOT IN (SELECT id FROM user)"
         assert host.server.rows(orphans) == []
         assert host.server.files() == before
-    print(f"rounds={ROUNDS} uploads refused at their end={refused}")
+    print(f"rounds={host.rounds} uploads refused at their end={refused}")
     assert refused, "no upload met the deletion: this race tests nothing"
 
 
 def test_approve_against_reject(host: Host) -> None:
     person = host.someone()
     won: Counter[str] = Counter()
-    for number in range(ROUNDS):
+    for number in range(host.rounds):
         if number and number % (PER_MINUTE - 1) == 0:
             host.end(person)
             person = host.someone()
@@ -254,13 +259,13 @@ def test_approve_against_reject(host: Host) -> None:
         if is_there:
             assert host.server.get(f"/f/{name}").content == content
         assert not list((host.server.uploads / ".pending").iterdir())
-    print(f"rounds={ROUNDS} won by {dict(won)}")
+    print(f"rounds={host.rounds} won by {dict(won)}")
     host.end(person)
 
 
 def test_double_delete(host: Host) -> None:
     person = host.someone()
-    for number in range(ROUNDS):
+    for number in range(host.rounds):
         if number and number % (PER_MINUTE - 1) == 0:
             host.end(person)
             person = host.someone()
@@ -282,7 +287,7 @@ def test_double_delete(host: Host) -> None:
 
 @pytest.mark.parametrize("verb", ["ban", "delete", "leave"])
 def test_the_last_admin_stays(host: Host, verb: str) -> None:
-    for _ in range(ROUNDS if verb == "ban" else ROUNDS // 2):
+    for _ in range(host.rounds if verb == "ban" else host.rounds // 2):
         rival = host.someone(admin=True)
         pair = [host.keeper, rival]
 
@@ -308,7 +313,7 @@ def test_the_last_admin_stays(host: Host, verb: str) -> None:
 def test_the_quota_is_never_passed(host: Host) -> None:
     size = 100_000
     room = QUOTA_MB * 1024 * 1024 // size
-    for _ in range(ROUNDS):
+    for _ in range(host.rounds):
         person = host.someone()
         answers = host.race(*[upload(person, b"q" * size)] * 20)
         assert tally(answers) == {200: room, 507: 20 - room}, answers
@@ -322,7 +327,7 @@ def test_the_quota_is_never_passed(host: Host) -> None:
 
 
 def test_uploads_in_a_minute_are_never_more(host: Host) -> None:
-    for _ in range(ROUNDS):
+    for _ in range(host.rounds):
         person = host.someone()
         answers = host.race(*[upload(person, b"m")] * 20)
         assert tally(answers) == {200: PER_MINUTE, 429: 20 - PER_MINUTE}, answers
