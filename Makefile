@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup serve test faults lint test-packages dev clean
+.PHONY: help setup serve test faults lint test-packages dev pins clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -33,6 +33,10 @@ test-packages: ## install the system packages that tests use (Debian, as root)
 
 dev:
 	@sh scripts/setup.sh requirements-dev.txt
+
+pins: setup ## make requirements*.txt, with hashes, from requirements*.in
+	$(BIN)/python -m pip install --quiet pip-tools==7.6.2
+	for name in requirements requirements-dev; do $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
 
 clean: ## remove .venv and caches; never configuration, database or uploads
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
