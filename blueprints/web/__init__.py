@@ -45,6 +45,10 @@ def page(template: str, status: int = 200, **values: object) -> Response:
     nonce = secrets.token_urlsafe(16)
     viewer = auth.find_viewer()
     shared = {"site": config.site, "viewer": viewer, "nonce": nonce, "static": static}
+    # Where choosing a theme leads back to: the path of a deletion link holds a secret, which is
+    # not written into a page; nor is that of a link that leads nowhere.
+    may_return = status < 400 and request.method != "POST" and "/delete/" not in request.path
+    shared["returns_to"] = request.full_path.rstrip("?") if may_return else "/"
     html = render_template(template, has_picture=is_possible, **shared, **values)
     response = Response(html, status, mimetype="text/html")
     host = "/".join(config.site.upload_url.split("/", 3)[:3])
