@@ -1,6 +1,5 @@
 """The front page: everybody's listed items, by rating, tags and user."""
 
-import re
 from typing import Any
 
 from flask import Response, request, url_for
@@ -10,13 +9,13 @@ import auth
 import gallery
 import media
 from blueprints.web import back_to, bp, page, safe_next, same_origin
+from blueprints.web.ids import before_id
 from context import get_config
 from errors import Invalid
 from gallery import Filter
 from listing import RATINGS, parse_tags
 
 PER_PAGE = 60
-_ID = re.compile(r"[0-9]{1,18}", re.ASCII)
 _YEAR = 365 * 24 * 3600
 _SIGN_IN = "This host shows its gallery only to people who are signed in."
 
@@ -84,12 +83,8 @@ def front() -> ResponseReturnValue:
     view = View()
     if view.is_closed:
         return page("web/front.html", view=view, items=[], hidden=_SIGN_IN)
-    before = request.args.get("before", "")
-    if before and not _ID.fullmatch(before):
-        raise Invalid("before must be a whole number.")
-    rows = gallery.list_gallery(
-        view.filter, before=int(before) if before else None, limit=PER_PAGE + 1
-    )
+    before = before_id()
+    rows = gallery.list_gallery(view.filter, before=before, limit=PER_PAGE + 1)
     items = rows[:PER_PAGE]
     response = page(
         "web/front.html",
@@ -99,7 +94,7 @@ def front() -> ResponseReturnValue:
         kind=media.kind,
         is_veiled=is_veiled,
         older=view.url(before=items[-1].id) if len(rows) > PER_PAGE else None,
-        is_first=not before,
+        is_first=before is None,
     )
     if view.rating != "sfw":
         response.headers["X-Robots-Tag"] = "noindex"

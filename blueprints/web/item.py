@@ -1,7 +1,5 @@
 """The page of one item: looking, commenting, reporting, editing, deleting."""
 
-import re
-
 from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -12,6 +10,7 @@ import items
 import media
 from blueprints.web import back_to, bp, page, same_origin
 from blueprints.web.gallery import View, is_veiled
+from blueprints.web.ids import number
 from context import get_config, get_storage
 from errors import NotFound, Unauthorized
 from listing import check_listing
@@ -19,7 +18,6 @@ from models import Item
 
 TEXT_SHOWN = 1024 * 1024  # bytes of a text that its page shows
 LINES_SHOWN = 50_000  # a page of a million lines takes 200 MB of the server and all of a phone
-_ID = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 @bp.get("/<item_id>")
@@ -68,7 +66,7 @@ def add_comment(item_id: str) -> ResponseReturnValue:
 def delete_comment(comment_id: str) -> ResponseReturnValue:
     """Delete a comment."""
     same_origin()
-    item_id = comments.delete(auth.require_viewer(), _number(comment_id))
+    item_id = comments.delete(auth.require_viewer(), number(comment_id))
     return back_to(url_for("web.show_item", item_id=item_id, _anchor="comments"))
 
 
@@ -104,12 +102,12 @@ def edit_item(item_id: str) -> ResponseReturnValue:
 def delete_item(item_id: str) -> ResponseReturnValue:
     """Delete an item, as its owner or as an admin."""
     same_origin()
-    viewer, number = auth.require_viewer(), _number(item_id)
-    item = gallery.get_item(number, viewer=viewer, as_admin=viewer.role == "admin")
+    viewer, wanted = auth.require_viewer(), number(item_id)
+    item = gallery.get_item(wanted, viewer=viewer, as_admin=viewer.role == "admin")
     if viewer.role == "admin" and item.user_id != viewer.id:
-        items.take_down(get_storage(), viewer, item_id=number)
+        items.take_down(get_storage(), viewer, item_id=wanted)
         return back_to("/")
-    items.delete_own_item(get_storage(), viewer, number)
+    items.delete_own_item(get_storage(), viewer, wanted)
     return back_to("/files")
 
 
@@ -118,7 +116,7 @@ def _visible(item_id: str, view: View) -> Item:
     a rating shown to them."""
     viewer = auth.find_viewer()
     is_admin = viewer is not None and viewer.role == "admin"
-    item = gallery.get_item(_number(item_id), viewer=viewer, as_admin=is_admin)
+    item = gallery.get_item(number(item_id), viewer=viewer, as_admin=is_admin)
     if view.allowed is not None and item.rating not in view.allowed:
         raise NotFound("There is no such item.")
     return item
@@ -145,9 +143,3 @@ def _text(item: Item) -> list[str] | None:
     with file:
         lines = file.read(TEXT_SHOWN).decode("utf-8", "replace").splitlines()
     return lines if len(lines) <= LINES_SHOWN else None
-
-
-def _number(item_id: str) -> int:
-    if not _ID.fullmatch(item_id):
-        raise NotFound("There is nothing under this address.")
-    return int(item_id)
