@@ -248,6 +248,13 @@ def find_by_token(token: str) -> User | None:
     return _find_by_hash("token_hash", token)
 
 
+def find_sender(token: str) -> int | None:
+    """The id alone of that user: an upload needs no more."""
+    if not credentials.TOKEN_PATTERN.fullmatch(token):
+        return None
+    return models.find_sender(credentials.hash_key(token))
+
+
 def find_by_admin_token(token: str) -> User | None:
     """The active admin with this admin token, or None."""
     user = _find_by_hash("admin_token_hash", token)

@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 import cli
 from blueprints import f0ckm, metrics, nekos, web
+from blueprints.receive import Shortcut
 from context import get_services
 
 log = logging.getLogger("kissa")
@@ -32,6 +33,8 @@ def create_app() -> Flask:
     app.after_request(_count)
     app.register_error_handler(HTTPException, _refuse)
     app.register_error_handler(Exception, _fail)
+    shortcut = Shortcut(app, nekos.files.UPLOAD, f0ckm.UPLOAD)
+    app.wsgi_app = shortcut  # type: ignore[method-assign]
     return app
 
 

@@ -1,5 +1,6 @@
 """From a request's headers to its inputs, its client's address and its User."""
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Request, g, request
@@ -12,6 +13,7 @@ from context import get_config, get_services
 from errors import Forbidden, Invalid, Unauthorized
 from models import Session, User
 
+Environ = dict[str, Any]  # a request as WSGI hands it over (PEP 3333)
 INVALID_TOKEN = "The token is missing or not valid."
 
 
@@ -21,7 +23,13 @@ def header(name: str) -> str:
     Header bytes are UTF-8 where they decode strictly as that, else latin-1; WSGI (PEP 3333) hands
     them over as latin-1.
     """
-    return intake.decode(request.headers.get(name, "").encode("latin-1", "replace")).strip()
+    return header_of(request.environ, name)
+
+
+def header_of(environ: Environ, name: str) -> str:
+    """As `header`, of a request that Flask has not seen: its WSGI environ."""
+    value: str = environ.get(f"HTTP_{name.upper().replace('-', '_')}", "")
+    return intake.decode(value.encode("latin-1", "replace")).strip()
 
 
 def read_input(name: str) -> str:
@@ -92,13 +100,22 @@ def require_token() -> User:
     return _known(accounts.find_by_token(_token()))
 
 
-def require_upload_token() -> User:
-    """The user of the upload token in the header alone: the body is still unread.
+def sender_by_token(environ: Environ) -> int:
+    """The id of the user of the upload token in the header alone: the body is still unread.
 
     Raises:
         Unauthorized: there is none.
     """
-    return _known(accounts.find_by_token(header("token")))
+    return _known_sender(environ, accounts.find_sender(header_of(environ, "token")))
+
+
+def sender_by_api_key(environ: Environ) -> int:
+    """The id of the user of the header X-Api-Key.
+
+    Raises:
+        Unauthorized: there is none.
+    """
+    return _known_sender(environ, keys.find_sender(header_of(environ, "X-Api-Key")))
 
 
 def require_admin() -> User:
@@ -142,15 +159,6 @@ def find_admin() -> User | None:
     return _known(admin) if admin else None
 
 
-def require_api_key() -> User:
-    """The user of the header X-Api-Key.
-
-    Raises:
-        Unauthorized: there is none.
-    """
-    return _known(keys.find_user_by_api_key(header("X-Api-Key")))
-
-
 def find_api_key_user() -> User | None:
     """The user of the header X-Api-Key, if any."""
     user = keys.find_user_by_api_key(header("X-Api-Key"))
@@ -167,9 +175,15 @@ def _token() -> str:
 def _known(user: User | None) -> User:
     if user is None:
         raise Unauthorized
-    request.environ["kissa.user_id"] = user.id  # for the log line
-    g.user = user
+    _known_sender(request.environ, user.id)
     return user
+
+
+def _known_sender(environ: Environ, user_id: int | None) -> int:
+    if user_id is None:
+        raise Unauthorized
+    environ["kissa.user_id"] = user_id  # for the log line
+    return user_id
 
 
 # Browser sessions

@@ -65,10 +65,15 @@ def attach(app: Flask, services: Services | None = None) -> Services:
     return opened
 
 
+def services_of(app: Flask) -> Services:
+    """The services of `app`, opened at their first use at the latest."""
+    opened: Services | None = app.extensions.get("kissa")
+    return opened or attach(app)
+
+
 def get_services() -> Services:
-    """The services of the current app, opened at their first use at the latest."""
-    opened: Services | None = current_app.extensions.get("kissa")
-    return opened or attach(current_app._get_current_object())  # type: ignore[attr-defined]
+    """The services of the current app."""
+    return services_of(current_app._get_current_object())  # type: ignore[attr-defined]
 
 
 def get_config() -> Config:

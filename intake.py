@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from multipart import parse_options_header as parse_options
 
+from body import Stream
 from errors import Invalid, NoFile, TooLarge
 from storage import Incoming
 
@@ -18,12 +19,6 @@ MAX_FIELD_NAME = 64
 DRAIN_SECONDS = 30.0
 STALL_SECONDS = 60.0  # a client that sends nothing for so long has gone
 _BROKEN = "The multipart body is broken or incomplete."
-
-
-class Stream(Protocol):
-    """What a request's body can do."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(slots=True, kw_only=True)

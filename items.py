@@ -24,7 +24,7 @@ UPLOAD_WINDOW = timedelta(minutes=1)
 class NewItem:
     """An upload as it was received. Without a listing it stays unlisted."""
 
-    user: User
+    user_id: int
     original_name: str
     listing: Listing | None = None
 
@@ -79,10 +79,10 @@ def create(config: Config, store: LocalStorage, new: NewItem, file: Incoming) ->
     held: list[str] = []
 
     def work() -> tuple[int, str]:
-        rights = models.find_rights(new.user.id)
+        rights = models.find_rights(new.user_id)
         if rights is None or not rights.is_active:
             raise Unauthorized
-        require_rate(config.uploads.per_minute, new.user.id)
+        require_rate(config.uploads.per_minute, new.user_id)
         _require_quota(config, rights, file.size)
         waiting = None
         if is_pending:
@@ -102,7 +102,7 @@ def create(config: Config, store: LocalStorage, new: NewItem, file: Incoming) ->
         else:
             raise RuntimeError("no free name was found")
         if new.listing is not None:
-            _add_listing(item_id, new.user.id, new.listing)
+            _add_listing(item_id, new.user_id, new.listing)
         return item_id, name
 
     try:
@@ -123,7 +123,7 @@ def _insert(
     listing = new.listing
     state = "unlisted" if listing is None else "pending" if waiting else "listed"
     return models.insert_item(
-        new.user.id,
+        new.user_id,
         name=name,
         original_name=files.display_name(new.original_name) or name,
         size=file.size,

@@ -262,6 +262,11 @@ TABLES = [
 # processor time of a 100 KB upload. A test sees to it that they agree with the tables.
 _USER_COLUMNS = [field.column_name for field in User._meta.sorted_fields]
 _SELECT_USER = f"select {', '.join(_USER_COLUMNS)} from user where {{}} = ?"
+_SELECT_SENDER = "select id from user where token_hash = ? and not is_banned and not is_deleting"
+_SELECT_KEY = (
+    "select api_key.id, api_key.last_used, user.id from api_key join user on user.id = user_id"
+    " where key_hash = ? and not is_banned and not is_deleting"
+)
 _SELECT_RIGHTS = "select is_banned, is_deleting, bytes, quota_mb from user where id = ?"
 _SELECT_RECENT = "select created from item where user_id = ? order by id desc limit 1 offset ?"
 _INSERT_ITEM = (
@@ -272,7 +277,7 @@ _INSERT_ITEM = (
 
 
 def find_user(column: str, value: object) -> User | None:
-    """The user whose `column` (token_hash, admin_token_hash) has this value, or None."""
+    """The user whose `column` (id, token_hash, admin_token_hash) has this value, or None."""
     row = _first(_SELECT_USER.format(column), value)
     if row is None:
         return None
@@ -283,6 +288,18 @@ def find_user(column: str, value: object) -> User | None:
             for name, cell in zip(_USER_COLUMNS, row, strict=True)
         }
     )
+
+
+def find_sender(token_hash: bytes) -> int | None:
+    """The id of the active user with this upload token, or None."""
+    row = _first(_SELECT_SENDER, token_hash)
+    return None if row is None else int(row[0])
+
+
+def find_key(key_hash: bytes) -> tuple[int, datetime | None, int] | None:
+    """An API key of an active user: its id, when it was last used, and the user's id; or None."""
+    row = _first(_SELECT_KEY, key_hash)
+    return None if row is None else (row[0], ApiKey.last_used.python_value(row[1]), row[2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,7 +362,7 @@ class _Sqlite(SqliteDatabase):
 
 
 _writer: Writer | None = None
-_path: Path | None = None
+_folder = ""
 
 
 def open_database(
@@ -365,7 +382,7 @@ def open_database(
     Raises:
         OSError, peewee.OperationalError: the file cannot be opened.
     """
-    global _writer, _path
+    global _writer, _folder
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     writer = Writer(path, before_commit)
     pragmas = {
@@ -378,7 +395,7 @@ def open_database(
     }
     handle = _Sqlite(str(path), pragmas=pragmas, timeout=5)
     database.initialize(handle)
-    _writer, _path = writer, path
+    _writer, _folder = writer, str(path.parent)
     try:
         with writer:  # the switch to WAL is a write too
             handle.connect()
@@ -390,14 +407,14 @@ def open_database(
 
 def close_database() -> None:
     """Close this thread's connection and forget the database, before a fork or another opening."""
-    global _writer, _path
+    global _writer, _folder
     if database.obj is not None:
         with _writer or nullcontext():  # the last connection to close checkpoints
             database.close()
         database.initialize(None)
     if _writer is not None:
         _writer.close()
-    _writer = _path = None
+    _writer, _folder = None, ""
 
 
 def write(work: Callable[[], T]) -> T:
@@ -425,8 +442,8 @@ def rows(query: Any) -> list[tuple[Any, ...]]:
 
 def has_space(reserve: Callable[[os.statvfs_result], int]) -> bool:
     """Whether the database's filesystem keeps the room that `reserve` (bytes) asks for."""
-    assert _path is not None, "the database is not open"
-    status = os.statvfs(_path.parent)
+    assert _folder, "the database is not open"
+    status = os.statvfs(_folder)
     return status.f_bavail * status.f_frsize >= reserve(status)
 
 

@@ -22,7 +22,10 @@ THUMBNAIL, NO_THUMBNAIL = ".webp", ".none"  # what is appended to the name of th
 _THUMBNAIL_PATTERN = re.compile(
     rf"(?:{NAME_PATTERN.pattern}|_[A-Za-z0-9]{{32}})\.(?:webp|none)|[A-Za-z0-9]{{32}}", re.ASCII
 )
-_ALPHABET = string.ascii_letters + string.digits
+# What a random byte becomes in a name. 248 is 4 x 62: the rest of a byte's values would make
+# eight letters likelier than the others, so those bytes are dropped.
+_LETTERS = (string.ascii_letters + string.digits).encode() * 4 + bytes(8)
+_SURPLUS = bytes(range(248, 256))
 _SUFFIX = re.compile(r"[A-Za-z0-9]{1,10}", re.ASCII)
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SPACE_CHECK_EVERY = 16 * MIB  # bytes received between two looks at the free space
@@ -67,7 +70,10 @@ def display_name(client_name: str) -> str:
 
 def random_name(length: int, extension: str = "") -> str:
     """A name of `length` random letters and digits, then `extension` (with its dot, or empty)."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length)) + extension
+    name = ""
+    while len(name) < length:
+        name += secrets.token_bytes(2 * length).translate(_LETTERS, _SURPLUS).decode()
+    return name[:length] + extension
 
 
 def reserve(status: os.statvfs_result) -> int:

@@ -14,10 +14,9 @@ import items
 import sharex
 import thumbnails
 from auth import INVALID_TOKEN, read_input
-from blueprints import receive
 from blueprints.answers import rfc3339, sharex_attachment, stored_file
-from blueprints.receive import field_or_query
-from context import get_config, get_storage
+from blueprints.receive import Answer, Endpoint, Sent, answer
+from context import Services, get_config, get_storage
 from errors import Forbidden, Invalid, NoFile, NotFound, ServiceError, Unauthorized
 from gallery import Filter
 from items import NewItem
@@ -58,39 +57,44 @@ def refuse_http(error: HTTPException) -> Response:
     return response
 
 
-@bp.post("/upload")
-def upload() -> ResponseReturnValue:
-    """Store a file as an item of the gallery, as documented."""
-    with receive.receive(auth.require_api_key, "file") as (user, received):
-        file = intake.require_file(received)
-        listing = check_listing(
-            get_config().gallery,
-            rating=field_or_query(received, "rating"),
-            tags=field_or_query(received, "tags"),
-            comment=field_or_query(received, "comment"),
-            is_oc=_is_yes(field_or_query(received, "is_oc")),
-            is_shitpost=_is_yes(field_or_query(received, "is_shitpost")),
-        )
-        new = NewItem(user=user, original_name=received.original_name, listing=listing)
-        created = items.create(get_config(), get_storage(), new, file)
-    site = get_config().site.url
-    url = site if created.is_pending else f"{site}{created.id}"
-    return receive.answer(
-        created,
-        url,
-        lambda: jsonify(
-            success=True,
-            msg=(
-                "Upload queued for manual approval."
-                if created.is_pending
-                else "Upload successful! Your upload is now live."
-            ),
-            itemid=created.id,
-            manual_approval=created.is_pending,
-            redirect=None if created.is_pending else f"/{created.id}",
-            url=url,
-        ),
+def _store(services: Services, sent: Sent) -> Answer:
+    file = intake.require_file(sent.received)
+    listing = check_listing(
+        services.config.gallery,
+        rating=sent.field_or_query("rating"),
+        tags=sent.field_or_query("tags"),
+        comment=sent.field_or_query("comment"),
+        is_oc=_is_yes(sent.field_or_query("is_oc")),
+        is_shitpost=_is_yes(sent.field_or_query("is_shitpost")),
     )
+    name = sent.received.original_name
+    new = NewItem(user_id=sent.user_id, original_name=name, listing=listing)
+    created = items.create(services.config, services.storage, new, file)
+    site, waits = services.config.site.url, created.is_pending
+    url = site if waits else f"{site}{created.id}"
+    document = {
+        "success": True,
+        "msg": (
+            "Upload queued for manual approval."
+            if waits
+            else "Upload successful! Your upload is now live."
+        ),
+        "itemid": created.id,
+        "manual_approval": waits,
+        "redirect": None if waits else f"/{created.id}",
+        "url": url,
+    }
+    return answer(services, sent, created, url, document)
+
+
+UPLOAD = Endpoint(
+    api="f0ckm",
+    path="/api/v2/upload",
+    file_field="file",
+    authenticate=auth.sender_by_api_key,
+    store=_store,
+)
+bp.add_url_rule("/upload", "upload", UPLOAD.view, methods=["POST"])
 
 
 def _is_yes(value: str) -> bool:
@@ -100,7 +104,7 @@ def _is_yes(value: str) -> bool:
 @bp.post("/sharex")
 def sharex_uploader() -> ResponseReturnValue:
     """The user's ShareX custom uploader for /api/v2/upload, with the key that asks for it."""
-    auth.require_api_key()
+    auth.sender_by_api_key(request.environ)
     key = auth.header("X-Api-Key")
     return sharex_attachment(sharex.f0ckm(get_config().site, key), "f0ckm")
 

@@ -1,101 +1,200 @@
-"""What both upload endpoints do with a request: refuse before the body, read it, answer."""
+"""What every upload endpoint does with a request: refuse before the body, read it, answer."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs
 
-from flask import Response, request
+from flask import Flask, Response, g, request
+from werkzeug.wsgi import get_content_length, get_input_stream
 
 import intake
 import items
-from context import get_config, get_services, get_storage
+from auth import Environ
+from body import Stream, large_reads
+from context import Services, get_services, services_of
 from errors import ServiceError, TooLarge
-from intake import Received, Stream
+from intake import Received
 from items import Created
-from models import User
 
 
-@contextmanager
-def receive(authenticate: Callable[[], User], file_field: str) -> Iterator[tuple[User, Received]]:
-    """The sender and what was sent; whatever is refused inside leaves nothing behind.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One upload as it was sent.
 
     Args:
-        authenticate: gives the user, by headers alone.
-        file_field: the documented field of the file.
-
-    Raises:
-        Unauthorized, TooMany, TooLarge, NoSpace: before the body is read.
-        NoFile, Invalid: from the body.
+        environ: the request.
+        user_id: who sent it.
+        received: what the body held.
     """
-    config, store, stream = get_config(), get_storage(), _body()
-    max_body = config.uploads.max_body_bytes
-    _set_patience(intake.STALL_SECONDS)
-    try:
-        user = authenticate()
-        items.require_rate(config.uploads.per_minute, user.id)
-        length = request.content_length or 0
-        if length > max_body:
-            raise TooLarge(intake.too_large(config.uploads.max_bytes))
-        store.require_space(length)
-        items.require_database_space()
-        received = intake.read(
-            stream,
-            request.headers.get("Content-Type", ""),
-            file_field=file_field,
-            max_file=config.uploads.max_bytes,
-            max_body=max_body,
-            open_file=store.open,
-            length=request.content_length,
-        )
-    except ServiceError:
-        _set_patience(intake.DRAIN_SECONDS)
-        intake.drain(stream, max_body)
-        raise
-    finally:
-        _set_patience(None)
-    try:
-        yield user, received
-        assert received.file is not None
-        get_services().metrics.count_upload(str(request.blueprint), received.file.size)
-    finally:
-        received.close()
+
+    environ: Environ
+    user_id: int
+    received: Received
+
+    def field_or_query(self, name: str) -> str:
+        """A form field, or where the form has none the query: some ShareX clients send nothing
+        else."""
+        value = self.received.fields.get(name)
+        if value is not None:
+            return value
+        return parse_qs(self.environ.get("QUERY_STRING", "")).get(name, [""])[0]
 
 
-def wants_text() -> bool:
-    """Whether the client asks for the bare URL: scripts without a JSON parser do."""
-    accept = request.headers.get("Accept", "").lower()
-    return "text/plain" in accept and "application/json" not in accept
+class Answer(NamedTuple):
+    """The answer to an upload that was stored."""
+
+    headers: list[tuple[str, str]]
+    body: bytes
 
 
-def answer(created: Created, url: str, render: Callable[[], Response]) -> Response:
-    """The answer to an upload: `render()`, or the bare `url`; with the deletion link either way."""
-    if wants_text():
-        response = Response(f"{url}\n", content_type="text/plain; charset=utf-8")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One way to send a file.
+
+    Args:
+        api: under which its uploads are counted.
+        path: where it is.
+        file_field: the documented field of the file.
+        authenticate: gives the id of the user, by headers alone, or raises Unauthorized.
+        store: makes an item of what was sent, and the answer.
+    """
+
+    api: str
+    path: str
+    file_field: str
+    authenticate: Callable[[Environ], int]
+    store: Callable[[Services, Sent], Any]
+
+    def run(self, services: Services, environ: Environ) -> Any:
+        """Serve a request: what `store` returned. Whatever is refused leaves nothing behind.
+
+        Raises:
+            Unauthorized, TooMany, TooLarge, NoSpace: before the body is read.
+            NoFile, Invalid: from the body.
+            whatever `store` raises.
+        """
+        user_id, received = self._receive(services, environ)
+        try:
+            answer = self.store(services, Sent(environ=environ, user_id=user_id, received=received))
+            assert received.file is not None
+            services.metrics.count_upload(self.api, received.file.size)
+        finally:
+            received.close()
+        return answer
+
+    def _receive(self, services: Services, environ: Environ) -> tuple[int, Received]:
+        rules, stream = services.config.uploads, _stream(environ)
+        _set_patience(environ, intake.STALL_SECONDS)
+        try:
+            user_id = self.authenticate(environ)
+            items.require_rate(rules.per_minute, user_id)
+            length = get_content_length(environ) or 0  # 0: nobody said
+            if length > rules.max_body_bytes:
+                raise TooLarge(intake.too_large(rules.max_bytes))
+            services.storage.require_space(length)
+            items.require_database_space()
+            received = intake.read(
+                stream,
+                environ.get("CONTENT_TYPE", ""),
+                file_field=self.file_field,
+                max_file=rules.max_bytes,
+                max_body=rules.max_body_bytes,
+                open_file=services.storage.open,
+                length=length,
+            )
+        except ServiceError:
+            _set_patience(environ, intake.DRAIN_SECONDS)
+            intake.drain(stream, rules.max_body_bytes)
+            raise
+        finally:
+            _set_patience(environ, None)
+        return user_id, received
+
+    def view(self) -> Any:
+        """The same for a request that came through Flask."""
+        answer = self.run(get_services(), request.environ)
+        if isinstance(answer, Answer):
+            return Response(answer.body, headers=answer.headers)
+        return answer
+
+
+class Shortcut:
+    """Uploads before Flask's own dispatch, which takes a third of a 100 KB upload's processor time
+    (docs/performance.md). Everything else, and each refusal, goes through Flask; without this in
+    front of it, uploads do too.
+
+    Args:
+        app: the application; its `wsgi_app` is what this stands in front of.
+        endpoints: those whose `store` makes an `Answer`.
+
+    Attributes:
+        inner: Flask's own way.
+    """
+
+    def __init__(self, app: Flask, *endpoints: Endpoint) -> None:
+        self._app = app
+        self.inner = app.wsgi_app
+        self._endpoints = {endpoint.path: endpoint for endpoint in endpoints}
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """WSGI."""
+        endpoint = self._endpoints.get(environ["PATH_INFO"])
+        if endpoint is None or environ["REQUEST_METHOD"] != "POST":
+            return self.inner(environ, start_response)
+        began = time.perf_counter()
+        try:
+            services = services_of(self._app)
+            answer: Answer = endpoint.run(services, environ)
+        except Exception as error:
+            return self._refuse(error, began, environ, start_response)
+        start_response("200 OK", answer.headers)
+        seconds = time.perf_counter() - began
+        services.metrics.count_request(endpoint.api, "POST", 200, seconds)
+        return [answer.body]
+
+    def _refuse(
+        self, error: Exception, began: float, environ: Environ, start_response: Any
+    ) -> Iterable[bytes]:
+        """What Flask makes of an error in a view, with the handlers of the endpoint's door."""
+        app = self._app
+        with app.request_context(environ):
+            g.began = began
+            response = app.make_response(app.handle_user_exception(error))
+            return app.process_response(response)(environ, start_response)
+
+
+def answer(services: Services, sent: Sent, created: Created, url: str, document: Any) -> Answer:
+    """The answer to an upload, with its deletion link: `document` as JSON, or the bare `url` for
+    scripts without a JSON parser."""
+    accept = sent.environ.get("HTTP_ACCEPT", "").lower()
+    if "text/plain" in accept and "application/json" not in accept:
+        kind, text = "text/plain; charset=utf-8", url
     else:
-        response = render()
-    site = get_config().site.url
-    response.headers["X-Deletion-URL"] = f"{site}delete/{created.name}/{created.deletion_secret}"
-    return response
+        kind, text = "application/json", json.dumps(document, separators=(",", ":"))
+    body, site = f"{text}\n".encode(), services.config.site.url
+    headers = [
+        ("Content-Type", kind),
+        ("Content-Length", str(len(body))),
+        ("X-Deletion-URL", f"{site}delete/{created.name}/{created.deletion_secret}"),
+    ]
+    return Answer(headers, body)
 
 
-def field_or_query(received: Received, name: str) -> str:
-    """A form field, or where the form has none the query: some ShareX clients send nothing else."""
-    value = received.fields.get(name)
-    return request.args.get(name, "") if value is None else value
-
-
-def _set_patience(seconds: float | None) -> None:
+def _set_patience(environ: Environ, seconds: float | None) -> None:
     """How long a read of the body waits for its next byte, where the server is gunicorn: a client
     that stalls must not hold a thread for ever."""
-    socket = request.environ.get("gunicorn.socket")
+    socket = environ.get("gunicorn.socket")
     if socket is not None:
         socket.settimeout(seconds)
 
 
-def _body() -> Stream:
+def _stream(environ: Environ) -> Stream:
     """The body as the server hands it over: a server that ends it by itself needs no wrapper,
     which would also tell a cut-off body in words of its own."""
-    if request.environ.get("wsgi.input_terminated"):
-        stream: Stream = request.environ["wsgi.input"]
-        return stream
-    request.max_content_length = request.content_length  # None would be the app's small limit
-    return request.stream
+    if environ.get("wsgi.input_terminated"):
+        return large_reads(environ["wsgi.input"])
+    stream: Stream = get_input_stream(environ)
+    return stream

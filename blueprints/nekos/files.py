@@ -1,6 +1,5 @@
 """Files endpoints: list, upload, delete."""
 
-from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 import auth
@@ -8,13 +7,13 @@ import gallery
 import intake
 import items
 from auth import require_input
-from blueprints import receive
 from blueprints.nekos import bp, json_array, page, sentence
-from context import get_config, get_storage
+from blueprints.receive import Answer, Endpoint, Sent, answer
+from context import Services, get_storage
 from errors import NoFile
 from items import NewItem
 
-FIELD = "uploadFile"
+_FIELD = "uploadFile"
 
 
 @bp.post("/files/list")
@@ -24,17 +23,25 @@ def list_files() -> ResponseReturnValue:
     return json_array(gallery.list_names(user, *page()))
 
 
-@bp.post("/files/upload")
-def upload() -> ResponseReturnValue:
-    """Store a file, unlisted."""
-    with receive.receive(auth.require_upload_token, FIELD) as (user, received):
-        if received.file is None and received.stray_field is not None:
-            raise NoFile(f"No file provided: it belongs in the field {FIELD}.")
-        file = intake.require_file(received)
-        new = NewItem(user=user, original_name=received.original_name)
-        created = items.create(get_config(), get_storage(), new, file)
-    url = get_config().site.upload_url + created.name
-    return receive.answer(created, url, lambda: jsonify(url=url))
+def _store(services: Services, sent: Sent) -> Answer:
+    received = sent.received
+    if received.file is None and received.stray_field is not None:
+        raise NoFile(f"No file provided: it belongs in the field {_FIELD}.")
+    file = intake.require_file(received)
+    new = NewItem(user_id=sent.user_id, original_name=received.original_name)
+    created = items.create(services.config, services.storage, new, file)
+    url = services.config.site.upload_url + created.name
+    return answer(services, sent, created, url, {"url": url})
+
+
+UPLOAD = Endpoint(
+    api="nekos",
+    path="/api/files/upload",
+    file_field=_FIELD,
+    authenticate=auth.sender_by_token,
+    store=_store,
+)
+bp.add_url_rule("/files/upload", "upload", UPLOAD.view, methods=["POST"])
 
 
 @bp.post("/files/delete")

@@ -1,18 +1,18 @@
 """The upload page: a queue with progress where scripts run, a plain form where not."""
 
-from flask import jsonify, request
+from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 import auth
 import gallery
 import intake
 import items
-from blueprints import receive
+from auth import Environ
+from blueprints.receive import Endpoint, Sent
 from blueprints.web import bp, page, wants_json
-from context import get_config, get_storage
+from context import Services, get_config
 from items import NewItem
 from listing import RATINGS, Listing, check_listing
-from models import User
 
 SUGGESTIONS = 8
 
@@ -25,21 +25,27 @@ def upload_form() -> ResponseReturnValue:
     return page("web/upload.html", uploads=config.uploads, rules=config.gallery, ratings=RATINGS)
 
 
-@bp.post("/upload")
-def upload() -> ResponseReturnValue:
-    """Store one file of the signed-in user, unlisted or as an item of the gallery."""
-    config = get_config()
-    with receive.receive(_sender, "file") as (user, received):
-        file = intake.require_file(received)
-        listing = _listing(received.fields)
-        new = NewItem(user=user, original_name=received.original_name, listing=listing)
-        created = items.create(config, get_storage(), new, file)
-    file_url = config.site.upload_url + created.name
-    link = file_url if listing is None else f"{config.site.url}{created.id}"
+def _store(services: Services, sent: Sent) -> Response:
+    file = intake.require_file(sent.received)
+    listing = _listing(sent.received.fields)
+    name = sent.received.original_name
+    new = NewItem(user_id=sent.user_id, original_name=name, listing=listing)
+    created = items.create(services.config, services.storage, new, file)
+    site = services.config.site
+    link = site.upload_url + created.name if listing is None else f"{site.url}{created.id}"
     if wants_json():
         return jsonify(url=link, waiting=created.is_pending, itemid=created.id)
-    deletion = f"{config.site.url}delete/{created.name}/{created.deletion_secret}"
+    deletion = f"{site.url}delete/{created.name}/{created.deletion_secret}"
     return page("web/sent.html", created=created, link=link, deletion=deletion)
+
+
+def _sender(_: Environ) -> int:
+    auth.require_same_origin()
+    return auth.require_viewer().id
+
+
+UPLOAD = Endpoint(api="web", path="/upload", file_field="file", authenticate=_sender, store=_store)
+bp.add_url_rule("/upload", "upload", UPLOAD.view, methods=["POST"])
 
 
 @bp.get("/tags")
@@ -47,11 +53,6 @@ def suggest_tags() -> ResponseReturnValue:
     """Known tags that begin with `q`, for completion."""
     auth.require_viewer()
     return jsonify(gallery.suggest_tags(request.args.get("q", ""), SUGGESTIONS))
-
-
-def _sender() -> User:
-    auth.require_same_origin()
-    return auth.require_viewer()
 
 
 def _listing(fields: dict[str, str]) -> Listing | None:

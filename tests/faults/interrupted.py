@@ -91,7 +91,7 @@ def load(folder: Path) -> configuration.Config:
 
 
 def store_item(services: Services, user: User, content: bytes, *, listed: bool = False) -> int:
-    new = NewItem(user=user, original_name="cat.png", listing=LISTING if listed else None)
+    new = NewItem(user_id=user.id, original_name="cat.png", listing=LISTING if listed else None)
     with services.storage.open() as file:
         file.write(content)
         return items.create(services.config, services.storage, new, file).id

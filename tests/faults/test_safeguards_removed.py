@@ -207,7 +207,13 @@ SAFEGUARDS = {
         guards=("tests/test_pages.py::test_everything_is_escaped",),
     ),
     "drain of refused bodies": Safeguard(
-        changes=(("blueprints/receive.py", "        intake.drain(stream, max_body)\n", ""),),
+        changes=(
+            (
+                "blueprints/receive.py",
+                "            intake.drain(stream, rules.max_body_bytes)\n",
+                "",
+            ),
+        ),
         guards=("tests/test_upload_order.py::test_an_early_refusal_reads_the_body",),
     ),
     "the announced length of a body": Safeguard(
