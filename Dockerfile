@@ -1,7 +1,8 @@
 # Kissa in a container; see docs/docker.md.
 FROM python:3.11-slim-bookworm
 
-ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# MALLOC_ARENA_MAX: as in deploy/kissa.service.
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 MALLOC_ARENA_MAX=2
 
 RUN useradd --system --user-group --uid 990 --home-dir /var/lib/kissa --shell /usr/sbin/nologin kissa \
     && install -d -o kissa -g kissa -m 0711 /var/lib/kissa /run/kissa

@@ -1,9 +1,6 @@
 """The operator's commands: `flask ...` in the project's folder."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -20,12 +17,6 @@ def register(app: Flask) -> None:
     """Give `app` the commands. None of them needs a working configuration to be listed."""
     for command in (migrate, config, *cli_people.COMMANDS, *cli_upkeep.COMMANDS):
         app.cli.add_command(command)
-
-
-def sweep_beside() -> "subprocess.Popen[bytes]":
-    """Start the start's sweep as a process of its own, beside a server with very many files."""
-    command = [sys.executable, "-m", "flask", "sweep", "--apply", "--young"]
-    return subprocess.Popen(command, cwd=Path(__file__).parent, stdin=subprocess.DEVNULL)
 
 
 @click.command()

@@ -1,7 +1,10 @@
 """Before the first request: what must hold for a server to start, and what a crash left undone."""
 
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from peewee import PeeweeException
 
@@ -102,6 +105,12 @@ def _prepare(config: Config, held: int, notes: list[str]) -> Started:
         notes.append("there is no admin yet; make one with: .venv/bin/flask create-admin NAME")
     store.close()
     return Started(lock=held, notes=notes, sweep_later=sweep_later)
+
+
+def sweep_beside() -> "subprocess.Popen[bytes]":
+    """Start the sweep as a process of its own, beside a server with very many files."""
+    command = [sys.executable, "-m", "flask", "sweep", "--apply", "--young"]
+    return subprocess.Popen(command, cwd=Path(__file__).parent, stdin=subprocess.DEVNULL)
 
 
 def require_schema() -> None:

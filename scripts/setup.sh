@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make .venv, and install the given requirements file into it.
-# Does nothing when that has been done for this file, folder and Python.
+# Installs nothing when that has been done for this file, folder and Python.
 set -eu
 
 requirements=$1
@@ -52,7 +52,14 @@ make_venv() {
     "$python" -m venv .venv
 }
 
+# The service's user may not write here, and would compile everything at each start.
+compile() {
+    .venv/bin/python -m compileall -q ./*.py blueprints deploy migrations ||
+        say "going on without compiled code"
+}
+
 if [ -f "$stamp" ] && state 2>/dev/null | cmp -s - "$stamp"; then
+    compile
     exit 0
 fi
 
@@ -65,3 +72,4 @@ say "installing $requirements"
     --requirement "$requirements"
 state >"$stamp.new"
 mv "$stamp.new" "$stamp"
+compile

@@ -1,6 +1,7 @@
 """The units, the example configurations and the pages about installing agree with each other."""
 
 import configparser
+import importlib.util
 import os
 import re
 import shlex
@@ -91,9 +92,9 @@ def test_the_services_have_the_same_fence() -> None:
     def fence(unit: Path) -> dict[str, list[str]]:
         return {key: value for key, value in section(unit).items() if key not in OWN}
 
-    # Only the server has a socket, which gunicorn hands to its own user.
+    # Only the server has a socket, which gunicorn hands to its own user, and makes thumbnails.
     expected = fence(KISSA)
-    expected["SystemCallFilter"].remove("chown")
+    expected["SystemCallFilter"].remove("chown setpriority")
     for unit in SERVICES:
         if unit != KISSA:
             assert fence(unit) == expected
@@ -112,6 +113,31 @@ def test_the_server_is_started_as_make_serve_does() -> None:
     for line, command in zip(start, there, strict=True):
         words = shlex.split(line.removeprefix("exec "))
         assert words == [Path(command[0]).name, *command[1:]]
+
+
+def test_setup_compiles_what_the_server_runs(tmp_path: Path) -> None:
+    """The service's user may not write beside the code, and would compile it at each start."""
+    setup = (ROOT / "scripts/setup.sh").read_text()
+    found = re.search(r"^compile\(\) \{\n(.*?)^\}", setup, re.MULTILINE | re.DOTALL)
+    assert found
+    sources = [*ROOT.glob("*.py"), *ROOT.glob("migrations/*.py"), *ROOT.glob("deploy/*.py")]
+    sources += ROOT.glob("blueprints/**/*.py")
+    for source in sources:
+        copy = tmp_path / source.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, copy)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    subprocess.run(["sh", "-euc", found[1]], cwd=tmp_path, check=True)
+    for source in sources:
+        compiled = importlib.util.cache_from_source(str(source.relative_to(ROOT)))
+        assert (tmp_path / compiled).is_file(), compiled
+
+
+def test_thumbnails_may_step_back_under_systemd() -> None:
+    """@resources, which is forbidden, holds what lowers a priority; and an end of memory ends the
+    thumbnail being made, which must not end the service."""
+    assert "setpriority" in " ".join(section(KISSA)["SystemCallFilter"][2:]).split()
+    assert one(KISSA, "OOMPolicy") == "continue"
 
 
 def test_a_stop_waits_for_uploads_in_flight() -> None:

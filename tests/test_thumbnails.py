@@ -10,6 +10,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -405,19 +406,38 @@ def test_child_runs_under_its_limits(
         "limits = [resource.getrlimit(getattr(resource, f'RLIMIT_{name}')) for name in names]\n"
         "links = [os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')\n"
         "         if os.path.lexists(f'/proc/self/fd/{fd}')]\n"
-        f"open({str(tmp_path / 'seen')!r}, 'w').write(repr((limits, os.nice(0), links)))\n"
+        "files = [f'/proc/self/{name}' for name in ('oom_score_adj', 'autogroup')]\n"
+        "kernel = [open(file).read().split()[-1] for file in files if os.path.exists(file)]\n"
+        f"open({str(tmp_path / 'seen')!r}, 'w').write(repr((limits, os.nice(0), kernel, links)))\n"
         "sys.exit(status)\n"
     )
     monkeypatch.setattr(thumbnails, "_CHILD", str(spy))
     name = kissa.upload_name(alice, encoded(halves()))
     assert kissa.get(f"/t/{name}").status_code == 200
-    limits, nice, links = eval((tmp_path / "seen").read_text())
+    limits, nice, kernel, links = eval((tmp_path / "seen").read_text())
     one = 1024 * 1024
     assert limits == [(10, 10), (1024 * one, 1024 * one), (one, one), (32, 32), (0, 0)]
     assert nice >= 10
+    # First to be ended where memory ends; and nice as a whole session, not within it alone.
+    assert kernel in (["1000", "10"], ["1000"])
     ours = {link for link in links if str(tmp_path) in link}
     assert len(ours) == 2
     assert f"{kissa.uploads}/{name}" in ours
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_priority_that_is_not_granted(
+    kissa: Kissa, alice: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As under a system call filter that forbids setpriority: made all the same."""
+    log, fenced = tmp_path / "strace.log", tmp_path / "fenced.py"
+    fault = "inject=setpriority:error=EPERM"
+    strace = ["strace", "-o", str(log), "-e", fault, sys.executable, "-I", thumbnails._CHILD]
+    fenced.write_text(f"import os, sys\nos.execvp('strace', {strace!r} + sys.argv[1:])\n")
+    monkeypatch.setattr(thumbnails, "_CHILD", str(fenced))
+    name = kissa.upload_name(alice, encoded(halves()))
+    assert kissa.get(f"/t/{name}").status_code == 200
+    assert "(INJECTED)" in log.read_text()
 
 
 # When they go

@@ -63,6 +63,7 @@ class Server:
 
     def __init__(self, folder: Path, **keys: object) -> None:
         self.folder = folder
+        self.before: list[str] = []  # a command that is given gunicorn's as its last arguments
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.uploads = folder / "uploads"
@@ -114,7 +115,7 @@ class Server:
         assert self.process is None, "it runs already"
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                GUNICORN,
+                [*self.before, *GUNICORN],
                 cwd=ROOT,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
