@@ -8,7 +8,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 import cli
-from blueprints import f0ckm, metrics, nekos, web
+from blueprints import compression, conditional, f0ckm, metrics, nekos, web
 from blueprints.receive import Shortcut
 from context import get_services
 
@@ -31,6 +31,8 @@ def create_app() -> Flask:
     cli.register(app)
     app.before_request(_begin)
     app.after_request(_count)
+    app.after_request(compression.compress)  # the last of these comes first
+    app.after_request(conditional.answer)
     app.register_error_handler(HTTPException, _refuse)
     app.register_error_handler(Exception, _fail)
     shortcut = Shortcut(app, nekos.files.UPLOAD, f0ckm.UPLOAD)

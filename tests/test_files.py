@@ -154,6 +154,7 @@ def test_unchanged_is_304(kissa: Kissa, name: str) -> None:
     for headers in (
         {"If-None-Match": first.headers["ETag"]},
         {"If-None-Match": f'"other", {first.headers["ETag"]}'},
+        {"If-None-Match": f"W/{first.headers['ETag']}"},
         {"If-None-Match": "*"},
         {"If-Modified-Since": first.headers["Last-Modified"]},
     ):

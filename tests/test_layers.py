@@ -19,7 +19,8 @@ LAYERS = {
     "context": 3,
 }
 SERVICE, DOOR, APP = 2, 4, 5
-SHARED = {"blueprints.answers", "blueprints.receive"}  # pieces for all doors, no door themselves
+# Pieces for all doors, no door themselves.
+SHARED = {f"blueprints.{name}" for name in ("answers", "compression", "conditional", "receive")}
 
 
 def rooms() -> dict[str, Path]:

@@ -1,21 +1,19 @@
 """What is looked at in a browser: pages, files, deletion links; and the health check."""
 
-import hashlib
 import re
 import secrets
-from functools import lru_cache
-from pathlib import Path
 
 from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
 import auth
+from blueprints import conditional
+from blueprints.web import static_files
 from context import get_config
 from errors import ServiceError, Unauthorized
 from thumbnails import is_possible
 
 bp = Blueprint("web", __name__)
-STATIC = Path(__file__).parent.parent.parent / "static"
 _TITLES = {
     400: "This does not work",
     401: "Sign in to see this",
@@ -43,6 +41,7 @@ def page(template: str, status: int = 200, **values: object) -> Response:
     """A page of ours, under a policy that runs only our scripts and loads from us alone."""
     config = get_config()
     nonce = secrets.token_urlsafe(16)
+    conditional.leave_out(nonce)
     viewer = auth.find_viewer()
     shared = {"site": config.site, "viewer": viewer, "nonce": nonce, "static": static}
     # Where choosing a theme leads back to: the path of a deletion link holds a secret, which is
@@ -67,12 +66,7 @@ def page(template: str, status: int = 200, **values: object) -> Response:
 
 def static(name: str) -> str:
     """The address of a file in static/, another one whenever its bytes change."""
-    return url_for("web.show_static", name=name, v=_digest(name))
-
-
-@lru_cache
-def _digest(name: str) -> str:
-    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return url_for("web.show_static", name=name, v=static_files.all_files()[name].version)
 
 
 def safe_next(target: str) -> str:

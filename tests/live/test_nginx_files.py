@@ -109,6 +109,8 @@ def test_every_type_and_status_as_gunicorn(nginx: Nginx, names: list[str]) -> No
         ("GET", {"Range": "lines=0-1"}, 200),
         ("GET", {"Range": "bytes=9999-"}, 416),
         ("GET", {"If-None-Match": tag}, 304),
+        ("GET", {"If-None-Match": f'"other", W/{tag}'}, 304),
+        ("HEAD", {"If-None-Match": "*"}, 304),
         ("GET", {"If-None-Match": '"other"'}, 200),
         ("GET", {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}, 304),
         ("POST", {}, 405),
