@@ -108,6 +108,12 @@ def list_reports(*, before: int | None = None, limit: int = 60) -> list[Report]:
     return list(query.order_by(Report.id.desc()).limit(limit))
 
 
+def count_reports(limit: int) -> int:
+    """How many reports are open; `limit` when there are as many or more."""
+    open_ones = Report.select(Report.id).where(Report.closed.is_null())
+    return len(models.rows(open_ones.order_by(Report.id).limit(limit)))
+
+
 def close_report(admin: User, report_id: int) -> None:
     """Close a report.
 

@@ -16,6 +16,7 @@ from errors import NotFound
 from models import LISTED, PENDING, REJECTED, Comment, Counter, Item, ItemTag, Tag, User
 
 BATCH = 500  # rows fetched at once while a list streams
+SCANNED = 2500  # items that one page of the gallery looks at for several conditions: 3 ms at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,20 @@ class Filter:
     tags: tuple[str, ...] = ()
     ratings: tuple[str, ...] | None = ("sfw",)
     username: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page of the gallery, newest first.
+
+    Args:
+        before: the id below which the next page begins; None when this is the last.
+        is_cut: whether it ended here only because SCANNED items had been looked at.
+    """
+
+    items: list[Item]
+    before: int | None
+    is_cut: bool
 
 
 def visible_ratings(visitors: str, *, is_known: bool) -> tuple[str, ...] | None:
@@ -88,50 +103,85 @@ def _stream(query: Any, key: Any, limit: int | None, offset: int) -> Iterator[tu
         limit = None if limit is None else limit - len(rows)
 
 
-def _filtered(what: Filter) -> tuple[Any, Any] | None:
-    """The listed items of a filter, with their users, and the column to order them by; None when
-    nothing can match."""
-    query, key = _with_user().where(LISTED), Item.id
-    if what.ratings is not None:
-        query = query.where(Item.rating.in_(what.ratings))
-    if what.username is not None:
-        owner = User.get_or_none(User.username_key == what.username.lower())
-        if owner is None:
-            return None
-        query = query.where(Item.user == owner.id)
-    for tag in what.tags:
-        found = Tag.get_or_none(Tag.name == tag)
-        if found is None:
-            return None
-        link = ItemTag.alias()
-        query = query.join(
-            link, on=((link.item == Item.id) & (link.tag == found.id)), attr=f"link{found.id}"
-        ).switch(Item)
-        # By the tag's own index, which has its items in order: SQLite would sort all of them.
-        key = link.item if key is Item.id else key
-    return query, key
+class _Walk:
+    """A way through the listed items of a filter, along one list that has them in order: all of
+    them, those of a rating, of a user, or of a tag.
+
+    What the filter asks for besides is looked at item by item, and of two tags that never meet
+    there may be a million. So only SCANNED items of that list are looked at for one page.
+
+    Args:
+        start: the id at which, and without which, the walk begins; None for the newest or oldest.
+        is_up: whether it goes to newer items.
+    """
+
+    def __init__(self, what: Filter, *, start: int | None, is_up: bool = False) -> None:
+        self._start, self._is_up = start, is_up
+        self._query = _with_user().where(LISTED)
+        self._key: Any = Item.id
+        self._end: int | None = None
+        self.is_empty = False
+        if what.ratings is not None:
+            self._query = self._query.where(Item.rating.in_(what.ratings))
+        lists: list[tuple[Any, Any]] = []
+        if what.username is not None:
+            owner = User.get_or_none(User.username_key == what.username.lower())
+            self.is_empty = owner is None
+            if owner is not None:
+                self._query = self._query.where(Item.user == owner.id)
+                lists.append((Item.select().where(LISTED, Item.user == owner.id), Item.id))
+        for name in what.tags:
+            tag = Tag.get_or_none(Tag.name == name)
+            if tag is None:
+                self.is_empty = True
+                return
+            link = ItemTag.alias()
+            self._query = self._query.join(
+                link, on=((link.item == Item.id) & (link.tag == tag.id)), attr=f"link{tag.id}"
+            ).switch(Item)
+            lists.append((link.select().where(link.tag == tag.id), link.item))
+        if lists and not self.is_empty:
+            self._choose(lists)
+
+    def _choose(self, lists: list[tuple[Any, Any]]) -> None:
+        """Walk along a list that has fewer than SCANNED items left, or a part of the first one."""
+        for place, (rows, key) in enumerate(lists):
+            reach = self._beyond(rows.select(key), key).offset(SCANNED - 1).limit(1)
+            found = models.rows(reach)
+            if place == 0 or not found:
+                self._key, self._end = key, found[0][0] if found else None
+            if not found:
+                return
+
+    def _beyond(self, query: Any, key: Any) -> Any:
+        if self._start is not None:
+            query = query.where(key > self._start if self._is_up else key < self._start)
+        return query.order_by(key if self._is_up else key.desc())
+
+    def page(self, limit: int) -> Page:
+        """At most `limit` items, in the order of the walk."""
+        if self.is_empty:
+            return Page(items=[], before=None, is_cut=False)
+        query, end = self._beyond(self._query, self._key), self._end
+        if end is not None:
+            query = query.where(self._key <= end if self._is_up else self._key >= end)
+        rows = list(query.limit(limit + 1))
+        if len(rows) > limit:
+            return Page(items=rows[:limit], before=rows[limit - 1].id, is_cut=False)
+        return Page(items=rows, before=end, is_cut=end is not None)
 
 
-def list_gallery(what: Filter, *, before: int | None = None, limit: int = 60) -> list[Item]:
+def list_gallery(what: Filter, *, before: int | None = None, limit: int = 60) -> Page:
     """At most `limit` listed items, newest first, with ids below `before`; `user` is joined."""
-    filtered = _filtered(what)
-    if filtered is None:
-        return []
-    query, key = filtered
-    if before is not None:
-        query = query.where(key < before)
-    return list(query.order_by(key.desc()).limit(limit))
+    return _Walk(what, start=before).page(limit)
 
 
 def neighbours(what: Filter, item_id: int) -> tuple[int | None, int | None]:
-    """The ids of the next newer and the next older item within a filter."""
-    filtered = _filtered(what)
-    if filtered is None:
-        return None, None
-    query, key = filtered
-    newer = query.where(key > item_id).order_by(key).first()
-    older = query.where(key < item_id).order_by(key.desc()).first()
-    return newer and newer.id, older and older.id
+    """The ids of the next newer and the next older item within a filter; None where there is none
+    among the next SCANNED."""
+    newer = _Walk(what, start=item_id, is_up=True).page(1).items
+    older = _Walk(what, start=item_id).page(1).items
+    return newer[0].id if newer else None, older[0].id if older else None
 
 
 def list_queue(*, before: int | None = None, limit: int = 60) -> list[Item]:
@@ -140,6 +190,11 @@ def list_queue(*, before: int | None = None, limit: int = 60) -> list[Item]:
     if before is not None:
         query = query.where(Item.id < before)
     return list(query.order_by(Item.id.desc()).limit(limit))
+
+
+def count_queue(limit: int) -> int:
+    """How many items wait; `limit` when there are as many or more."""
+    return len(models.rows(Item.select(Item.id).where(PENDING).order_by(Item.id).limit(limit)))
 
 
 def get_item(item_id: int, *, viewer: User | None = None, as_admin: bool = False) -> Item:
@@ -207,4 +262,4 @@ def first_comments(items: Iterable[Item]) -> dict[int, str]:
 
 
 def _with_user() -> Any:
-    return Item.select(Item, User).join(User, on=(Item.user == User.id))
+    return Item.select(Item, User.id, User.username).join(User, on=(Item.user == User.id))

@@ -12,13 +12,22 @@ from models import Audit, Day, Item, RegistrationKey, User
 SAMPLE = 1000  # newest uploads of which the kinds are told
 
 
-def list_users(search: str = "", *, before: int | None = None, limit: int = 60) -> list[User]:
-    """At most `limit` users whose name begins with `search`, newest first, with ids below
-    `before`."""
+def find_users(search: str, *, after: str = "", limit: int = 60) -> list[User]:
+    """At most `limit` users whose name begins with `search`, by their names, from the one that
+    follows `after`: newest first would sort all who fit."""
+    prefix = search.lower()
+    query = User.select().where(
+        User.is_deleting == False,  # noqa: E712
+        User.username_key >= prefix,
+        User.username_key < prefix + "\x7f",
+        User.username_key > after.lower(),
+    )
+    return list(query.order_by(User.username_key).limit(limit))
+
+
+def list_users(*, before: int | None = None, limit: int = 60) -> list[User]:
+    """At most `limit` users, newest first, with ids below `before`."""
     query = User.select().where(User.is_deleting == False)  # noqa: E712
-    if search:
-        prefix = search.lower()
-        query = query.where(User.username_key >= prefix, User.username_key < prefix + "\x7f")
     if before is not None:
         query = query.where(User.id < before)
     return list(query.order_by(User.id.desc()).limit(limit))

@@ -117,8 +117,8 @@ def list_items() -> ResponseReturnValue:
     """Listed items, newest first, by page."""
     what = Filter(ratings=_ratings(), tags=_tags(), username=request.args.get("user") or None)
     before, limit = _page()
-    rows = gallery.list_gallery(what, before=before, limit=limit + 1)
-    return jsonify(_page_of(rows, limit))
+    found = gallery.list_gallery(what, before=before, limit=limit)
+    return jsonify(_page_of(found.items, found.before))
 
 
 @bp.get("/items/<item_id>")
@@ -170,8 +170,9 @@ def list_queue() -> ResponseReturnValue:
     _require_admin()
     before, limit = _page()
     rows = gallery.list_queue(before=before, limit=limit + 1)
-    page = _page_of(rows, limit)
-    comments = gallery.first_comments(rows)
+    shown = rows[:limit]
+    page = _page_of(shown, shown[-1].id if len(rows) > limit else None)
+    comments = gallery.first_comments(shown)
     for entry in page["items"]:
         entry["comment"] = comments.get(entry["itemid"])
     return jsonify(page)
@@ -256,11 +257,9 @@ def _number(item_id: str) -> int:
     return int(item_id)
 
 
-def _page_of(rows: list[Item], limit: int) -> dict[str, Any]:
-    """A page of `limit` items; `rows` holds one more when another page follows."""
-    shown = rows[:limit]
+def _page_of(shown: list[Item], following: int | None) -> dict[str, Any]:
+    """A page of items, and the `before` of the next one."""
     tags = gallery.tags_of(shown)
-    following = shown[-1].id if len(rows) > limit else None
     return {"items": [_shape(item, tags[item.id]) for item in shown], "next": following}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+import gallery
 from tests.conftest import PNG, Clock, Kissa, Person
 
 ITEMS = "/api/v2/items"
@@ -381,3 +382,54 @@ def test_file_of_no_item(kissa: Kissa, alice: Person) -> None:
     for number in numbers:
         refused(kissa.get(f"{ITEMS}/{number}/file", alice.by_key), 404)
         refused(kissa.get(f"{ITEMS}/{number}/file"), 401, NO_KEY)
+
+
+# More items than one page looks at
+
+
+def test_a_page_that_looked_at_enough_says_where_to_go_on(
+    kissa: Kissa, alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "SCANNED", 3)
+    numbers = [
+        kissa.item_id(
+            alice if number % 4 else bob,
+            rating="nsfw" if number % 3 else "sfw",
+            tags="a, b, x" if number % 5 == 0 else "a, c, x" if number % 2 else "b, c, x",
+        )
+        for number in range(24)
+    ]
+
+    def walk(query: str) -> tuple[list[int], int]:
+        found: list[int] = []
+        before, pages = "", 0
+        while True:
+            page = kissa.get(f"{ITEMS}?limit=2&{query}{before}").get_json()
+            found += [item["itemid"] for item in page["items"]]
+            pages += 1
+            if page["next"] is None:
+                return found, pages
+            assert pages < 50
+            before = f"&before={page['next']}"
+
+    for query, expected in (
+        ("rating=all&tag=a&tag=b", [n for i, n in enumerate(numbers) if i % 5 == 0]),
+        ("rating=all&tag=x", numbers),
+        ("rating=sfw&tag=x", [n for i, n in enumerate(numbers) if i % 3 == 0]),
+        ("rating=sfw&user=bob", [n for i, n in enumerate(numbers) if i % 12 == 0]),
+        ("rating=all&user=bob&tag=b&tag=a", [n for i, n in enumerate(numbers) if i % 20 == 0]),
+        ("rating=nsfl&user=alice", []),
+    ):
+        found, pages = walk(query)
+        assert found == expected[::-1], query
+        assert pages >= len(expected) / 2
+    page = kissa.get("/?rating=nsfl&user=alice").text
+    assert "No match among the newest 3 items." in page
+    assert re.search(r'href="[^"]*before=\d+[^"]*" rel="next" data-older>Search further<', page)
+    # steps from item to item look as far
+    monkeypatch.setattr(gallery, "SCANNED", 2)
+    text = kissa.get(f"/{numbers[12]}?rating=sfw&user=bob").text
+    assert f'href="/{numbers[0]}?' not in text
+    monkeypatch.setattr(gallery, "SCANNED", 30)
+    text = kissa.get(f"/{numbers[12]}?rating=sfw&user=bob").text
+    assert f'href="/{numbers[0]}?' in text

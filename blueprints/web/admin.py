@@ -22,6 +22,7 @@ from errors import Conflict, Invalid
 
 PER_PAGE = 60
 DAYS = 30
+MOST = 1000  # above that nobody counts what waits
 
 
 @bp.get("/admin")
@@ -35,8 +36,8 @@ def admin_numbers() -> ResponseReturnValue:
         "web/admin/numbers.html",
         files=gallery.count_public(),
         users=people.count_users(),
-        waiting=len(gallery.list_queue(limit=1000)),
-        reports=len(comments.list_reports(limit=1000)),
+        waiting=gallery.count_queue(MOST),
+        reports=comments.count_reports(MOST),
         disk_total=total,
         disk_free=status.f_bavail * status.f_frsize,
         uploads_chart=charts.bars([(day, uploads) for day, uploads, _ in days], "uploads"),
@@ -48,16 +49,20 @@ def admin_numbers() -> ResponseReturnValue:
 
 @bp.get("/admin/users")
 def admin_users() -> ResponseReturnValue:
-    """Users by the beginning of their name, newest first."""
+    """Users, newest first; with a search, by the beginning of their name, in its order."""
     auth.require_admin_viewer()
     search = request.args.get("q", "").strip()
-    rows = people.list_users(search, before=before_id(), limit=PER_PAGE + 1)
+    if search:
+        after = request.args.get("after", "")
+        rows = people.find_users(search, after=after, limit=PER_PAGE + 1)
+    else:
+        rows = people.list_users(before=before_id(), limit=PER_PAGE + 1)
     users = rows[:PER_PAGE]
     return page(
         "web/admin/users.html",
         users=users,
         search=search,
-        older=users[-1].id if len(rows) > PER_PAGE else None,
+        last=users[-1] if len(rows) > PER_PAGE else None,
         default_quota=get_config().uploads.quota_mb,
     )
 

@@ -1,6 +1,8 @@
 """The front page: everybody's listed items, by rating, tags and user."""
 
+from functools import cached_property
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Response, request, url_for
 from flask.typing import ResponseReturnValue
@@ -65,7 +67,13 @@ class View:
 
     def item_url(self, item_id: int) -> str:
         """The address of an item's page, which steps through this view."""
-        return url_for("web.show_item", item_id=item_id, **self.args())
+        return f"/{item_id}{self._item_query}"
+
+    @cached_property
+    def _item_query(self) -> str:
+        # once for all tiles of a page: url_for takes as long as the rest of a tile
+        args = self.args()
+        return f"?{urlencode(args, doseq=True)}" if args else ""
 
     def without(self, tag: str) -> str:
         """The address of this view without one of its tags."""
@@ -84,16 +92,16 @@ def front() -> ResponseReturnValue:
     if view.is_closed:
         return page("web/front.html", view=view, items=[], hidden=_SIGN_IN)
     before = before_id()
-    rows = gallery.list_gallery(view.filter, before=before, limit=PER_PAGE + 1)
-    items = rows[:PER_PAGE]
+    found = gallery.list_gallery(view.filter, before=before, limit=PER_PAGE)
     response = page(
         "web/front.html",
         view=view,
-        items=items,
-        tags=gallery.tags_of(items),
+        items=found.items,
+        tags=gallery.tags_of(found.items),
         kind=media.kind,
         is_veiled=is_veiled,
-        older=view.url(before=items[-1].id) if len(rows) > PER_PAGE else None,
+        older=view.url(before=found.before) if found.before else None,
+        scanned=gallery.SCANNED if found.is_cut else None,
         is_first=before is None,
     )
     if view.rating != "sfw":
