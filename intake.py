@@ -12,7 +12,7 @@ from body import Stream
 from errors import Invalid, NoFile, TooLarge
 from storage import Incoming
 
-BLOCK = 1024 * 1024  # bytes asked for at once; below that gunicorn copies much of them again
+BLOCK = 256 * 1024  # bytes asked for at once; below that gunicorn copies much of them again
 MAX_PARTS = 50
 MAX_FIELDS_SIZE = 256 * 1024  # bytes of all fields together
 MAX_FIELD_NAME = 64

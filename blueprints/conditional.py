@@ -22,7 +22,8 @@ def answer(response: Response) -> Response:
         return response
     if "Cache-Control" not in response.headers:
         # Stored, and asked for each time; nothing for known people in a cache that others share.
-        response.headers["Cache-Control"] = "private, no-cache" if "user" in g else "no-cache"
+        is_known = "kissa.user_id" in request.environ
+        response.headers["Cache-Control"] = "private, no-cache" if is_known else "no-cache"
     if request.blueprint == "f0ckm":
         response.vary.update(("Token", "X-Api-Key"))  # who is known may see more of the gallery
     if "ETag" not in response.headers:
