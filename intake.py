@@ -17,7 +17,6 @@ MAX_PARTS = 50
 MAX_FIELDS_SIZE = 256 * 1024  # bytes of all fields together
 MAX_FIELD_NAME = 64
 DRAIN_SECONDS = 30.0
-STALL_SECONDS = 60.0  # a client that sends nothing for so long has gone
 _BROKEN = "The multipart body is broken or incomplete."
 
 

@@ -168,7 +168,7 @@ def require_database_space() -> None:
     Raises:
         NoSpace: it does not.
     """
-    if not models.has_space(files.reserve):
+    if not models.has_space():
         raise NoSpace(files.FULL_MESSAGE)
 
 

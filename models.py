@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from peewee import (
 )
 from playhouse.migrations import Runner
 
+from space import Gauge
 from writer import Writer
 
 T = TypeVar("T")
@@ -362,7 +364,7 @@ class _Sqlite(SqliteDatabase):
 
 
 _writer: Writer | None = None
-_folder = ""
+_space: Gauge | None = None
 
 
 def open_database(
@@ -382,7 +384,7 @@ def open_database(
     Raises:
         OSError, peewee.OperationalError: the file cannot be opened.
     """
-    global _writer, _folder
+    global _writer, _space
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     writer = Writer(path, before_commit)
     pragmas = {
@@ -395,7 +397,7 @@ def open_database(
     }
     handle = _Sqlite(str(path), pragmas=pragmas, timeout=5)
     database.initialize(handle)
-    _writer, _folder = writer, str(path.parent)
+    _writer, _space = writer, Gauge(partial(os.statvfs, str(path.parent)))
     try:
         with writer:  # the switch to WAL is a write too
             handle.connect()
@@ -407,14 +409,14 @@ def open_database(
 
 def close_database() -> None:
     """Close this thread's connection and forget the database, before a fork or another opening."""
-    global _writer, _folder
+    global _writer, _space
     if database.obj is not None:
         with _writer or nullcontext():  # the last connection to close checkpoints
             database.close()
         database.initialize(None)
     if _writer is not None:
         _writer.close()
-    _writer, _folder = None, ""
+    _writer = _space = None
 
 
 def write(work: Callable[[], T]) -> T:
@@ -440,11 +442,10 @@ def rows(query: Any) -> list[tuple[Any, ...]]:
     return list(query.tuples())
 
 
-def has_space(reserve: Callable[[os.statvfs_result], int]) -> bool:
-    """Whether the database's filesystem keeps the room that `reserve` (bytes) asks for."""
-    assert _folder, "the database is not open"
-    status = os.statvfs(_folder)
-    return status.f_bavail * status.f_frsize >= reserve(status)
+def has_space() -> bool:
+    """Whether the database's filesystem keeps its reserve."""
+    assert _space is not None, "the database is not open"
+    return _space.has_room(0)
 
 
 def pending_migrations() -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from errors import NoSpace
+from space import Gauge
 
 MIB = 1024 * 1024
 NAME_PATTERN = re.compile(r"[A-Za-z0-9]{5,32}(?:\.[a-z0-9]{1,10}){0,2}", re.ASCII)
@@ -76,11 +77,6 @@ def random_name(length: int, extension: str = "") -> str:
     return name[:length] + extension
 
 
-def reserve(status: os.statvfs_result) -> int:
-    """Bytes of a filesystem that uploads leave free, so that the database can still delete."""
-    return min(256 * MIB, status.f_blocks * status.f_frsize // 20)
-
-
 class Incoming:
     """A file being received: written once, hashed on the way, gone unless published.
 
@@ -124,8 +120,9 @@ class Incoming:
             OSError: the disk refused; the file must not be published.
         """
         try:
-            # nginx reads the files as another user; the umask must not decide over that.
-            os.fchmod(self.fd, 0o644)
+            if self._store.has_umask:
+                # nginx reads the files as another user; the umask must not decide over that.
+                os.fchmod(self.fd, 0o644)
             if self._store.durable:
                 os.fsync(self.fd)
         except OSError as error:
@@ -155,6 +152,7 @@ class LocalStorage:
 
     Attributes:
         thumbnails: a descriptor of the folder of thumbnails, for who makes them.
+        has_umask: whether the process' umask would take rights from a file made here.
     """
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
@@ -162,12 +160,16 @@ class LocalStorage:
         self.durable = durable
         _make_directory(directory)
         self._root = _open_directory(directory)
+        self._space = Gauge(lambda: os.fstatvfs(self._root))
         self._incoming = self._subdirectory(".incoming")
         self._pending = self._subdirectory(".pending")
         self.thumbnails = self._subdirectory(".thumbnails")
         self._unsynced: set[int] = set()
         self._lock = threading.Lock()
         self._anonymous = self._supports_anonymous()
+        mask = os.umask(0)
+        os.umask(mask)
+        self.has_umask = bool(mask & 0o644)
 
     def close(self) -> None:
         """Give the folder's descriptors back."""
@@ -190,8 +192,7 @@ class LocalStorage:
         Raises:
             NoSpace: they do not.
         """
-        status = os.fstatvfs(self._root)
-        if status.f_bavail * status.f_frsize - size < reserve(status):
+        if not self._space.has_room(size):
             raise NoSpace(FULL_MESSAGE)
 
     def publish(self, incoming: Incoming, name: str) -> bool:

@@ -87,7 +87,6 @@ class Endpoint:
 
     def _receive(self, services: Services, environ: Environ) -> tuple[int, Received]:
         rules, stream = services.config.uploads, _stream(environ)
-        _set_patience(environ, intake.STALL_SECONDS)
         try:
             user_id = self.authenticate(environ)
             items.require_rate(rules.per_minute, user_id)
@@ -106,11 +105,8 @@ class Endpoint:
                 length=length,
             )
         except ServiceError:
-            _set_patience(environ, intake.DRAIN_SECONDS)
             intake.drain(stream, rules.max_body_bytes)
             raise
-        finally:
-            _set_patience(environ, None)
         return user_id, received
 
     def view(self) -> Any:
@@ -181,14 +177,6 @@ def answer(services: Services, sent: Sent, created: Created, url: str, document:
         ("X-Deletion-URL", f"{site}delete/{created.name}/{created.deletion_secret}"),
     ]
     return Answer(headers, body)
-
-
-def _set_patience(environ: Environ, seconds: float | None) -> None:
-    """How long a read of the body waits for its next byte, where the server is gunicorn: a client
-    that stalls must not hold a thread for ever."""
-    socket = environ.get("gunicorn.socket")
-    if socket is not None:
-        socket.settimeout(seconds)
 
 
 def _stream(environ: Environ) -> Stream:

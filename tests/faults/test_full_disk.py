@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import storage
+import space
 from tests.conftest import Person
 from tests.faults.conftest import Found, Host
 from tests.faults.disks import Disks
@@ -131,7 +131,7 @@ def test_full_database(disks: Disks, make_host: Callable[..., Host], tmp_path: P
     host = make_host(disk=tmp_path, database_disk=disk)
     person = host.person("alice")
     record, refused = Record(), 0
-    reserve = storage.reserve(os.statvfs(disk))
+    reserve = space.reserve(os.statvfs(disk))
     for number in range(ROUNDS):
         # Each round has to outgrow the pages that the rounds before it have left free.
         with ballast(disk, reserve + (MIB if number == 0 else MIB // 8)):
