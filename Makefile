@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup serve test faults lint test-packages dev pins clean
+.PHONY: help setup serve test faults bench bench-long lint test-packages dev pins clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -23,6 +23,14 @@ test: setup dev test-packages lint ## set up, lint, run all tests: make test ARG
 faults: setup dev test-packages ## every fault, many times over, as root: about half an hour, with figures
 	KISSA_FAULTS=long $(BIN)/python -m pytest -v -s --durations=20 tests/faults $(ARGS)
 
+bench: setup ## measure Kissa beside copyparty and nginx, some minutes: make bench ARGS='uploads memory'
+	@sh bench/setup.sh
+	$(BIN)/python -m bench.run $(ARGS)
+
+bench-long: setup ## the same in rounds of five; draws docs/performance.md anew
+	@sh bench/setup.sh
+	$(BIN)/python -m bench.run --long --docs $(ARGS)
+
 lint: dev ## check format, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -36,8 +44,8 @@ dev:
 
 pins: setup ## make requirements*.txt, with hashes, from requirements*.in
 	$(BIN)/python -m pip install --quiet pip-tools==7.6.2
-	for name in requirements requirements-dev; do $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
+	for name in requirements requirements-dev bench/requirements; do $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
 
 clean: ## remove .venv and caches; never configuration, database or uploads
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv bench/.venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
