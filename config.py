@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 MB = 1_048_576
 
 LogFormat = Literal["text", "json"]
+StripMetadata = Literal["listed", "all", "off"]
 ShitpostMode = Literal["allowed", "off", "always"]
 Visitors = Literal["all", "sfw", "none"]
 
@@ -219,6 +220,9 @@ class Uploads:
         _read_extensions,
     )
     per_minute: int = _integer(120, 0, 100_000, "Uploads by a user in a minute; 0 means no limit.")
+    strip_metadata: StripMetadata = _choice(
+        get_args(StripMetadata), "Pictures that lose place, camera and remarks."
+    )
 
     @property
     def max_bytes(self) -> int:

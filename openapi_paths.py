@@ -111,6 +111,8 @@ SCHEMAS: dict[str, Node] = {
     ),
 }
 
+_STRIP: Node = {"enum": ["yes", "no", "true", "false", "on", "off", "1", "0", ""]}
+_STRIP_HELP = "Whether a picture loses its metadata; without it, the host decides."
 # The inputs below /api: what they are, and their schema. A ? behind one in a row: optional.
 INPUTS: dict[str, tuple[str, Node]] = {
     "username": ("A user's name; upper and lower case are the same.", _USERNAME),
@@ -125,6 +127,7 @@ INPUTS: dict[str, tuple[str, Node]] = {
     "name": ("A name to know the key by.", {"type": "string", "maxLength": 64, "pattern": _TEXT}),
     "id": ("The id of the key.", _ID),
     "reason": ("Why; shown to the owner.", {"type": "string", "maxLength": 500}),
+    "strip-metadata": (_STRIP_HELP, _STRIP),
 }
 _RATING_HELP = "Needed unless the upload is a shitpost and the host allows these."
 _TAGS_HELP = "Separated by commas; the host says how many are needed."
@@ -135,6 +138,7 @@ FIELDS: dict[str, Node] = {
     "is_oc": {"type": "string", "description": "`1` or `true`: original content."},
     "is_shitpost": {"type": "string", "description": "`1` or `true`: no rating or tags needed."},
 }
+_ALSO: dict[str, Node] = {"strip_metadata": {**_STRIP, "description": _STRIP_HELP}}
 QUERIES: dict[str, tuple[str, Node]] = {
     "tag": ("Repeatable: items that carry all of these.", _array(STRING)),
     "rating": ("One rating, or all.", {"enum": [*_RATING["enum"], "all"], "default": "sfw"}),
@@ -244,7 +248,11 @@ DELETED = "NAME has been deleted!"
 _VALID = "This token is valid!"
 _RENEWED = "Token has been regenerated!"
 _SXCU = {"Content-Disposition": "The name of the file to save it under."}
-_UNDO = {"X-Deletion-URL": "A page that asks once and deletes this file; it needs no login."}
+_SENT = {
+    "X-Deletion-URL": "A page that asks once and deletes this file; it needs no login.",
+    "X-Metadata": "What became of a picture's metadata, if it was to be removed: removed, clean, "
+    "unparsed, untouched.",
+}
 
 _INFO = _object(
     inviteonly=_BOOLEAN,
@@ -286,8 +294,9 @@ ROUTES = (
            "", _VALID, "401 413"),
     Route("POST /api/files/list", "listFiles", "The user's files, newest first", "user",
            "limit? offset?", _array(_NAME), _LIST),
-    Route("POST /api/files/upload", "upload", "Store a file, unlisted", "user", "",
-           _bare(_object(url=_URL)), _UPLOAD, body=_form("uploadFile"), headers=_UNDO),
+    Route("POST /api/files/upload", "upload", "Store a file, unlisted", "user", "strip-metadata?",
+           _bare(_object(url=_URL)), _UPLOAD, headers=_SENT,
+           body=_form("uploadFile", **_ALSO)),
     Route("POST /api/files/delete", "deleteFile", "Delete one of the user's files", "user",
            "file", DELETED, "400 401 403 404 413"),
     Route("POST /api/admin/signup", "signUpAdmin", "Make an admin's account", "all",
@@ -315,8 +324,8 @@ ROUTES = (
     Route("GET /api/openapi.json", "openapi", "This description", "all", "",
            {"type": "object", "required": ["openapi", "info", "paths"]}, ""),
     Route("POST /api/v2/upload", "uploadItem", "Store a file as an item of the gallery", "key",
-           "", _bare(_LIVE_OR_PENDING), _UPLOAD, " ".join(FIELDS), also={"414": {}},
-           body=_form("file", **FIELDS), headers=_UNDO),
+           "strip-metadata?", _bare(_LIVE_OR_PENDING), _UPLOAD, " ".join(FIELDS), also={"414": {}},
+           body=_form("file", **FIELDS, **_ALSO), headers=_SENT),
     Route("POST /api/v2/sharex", "f0ckmUploader", "ShareX uploader for /api/v2/upload", "key",
            "", ref("F0ckmUploader"), "401", headers=_SXCU),
     Route("GET /api/v2/items", "listItems", "The gallery, newest first", "all, key or admin",

@@ -15,7 +15,7 @@ import sharex
 import thumbnails
 from auth import INVALID_TOKEN, read_input
 from blueprints.answers import rfc3339, sharex_attachment, stored_file
-from blueprints.receive import Answer, Endpoint, Sent, answer
+from blueprints.receive import Answer, Endpoint, Sent, answer, strip
 from context import Services, get_config, get_storage
 from errors import Forbidden, Invalid, NoFile, NotFound, ServiceError, Unauthorized
 from gallery import Filter
@@ -67,6 +67,7 @@ def _store(services: Services, sent: Sent) -> Answer:
         is_oc=_is_yes(sent.field_or_query("is_oc")),
         is_shitpost=_is_yes(sent.field_or_query("is_shitpost")),
     )
+    file = strip(services, sent, file, is_listed=True)
     name = sent.received.original_name
     new = NewItem(user_id=sent.user_id, original_name=name, listing=listing)
     created = items.create(services.config, services.storage, new, file)

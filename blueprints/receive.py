@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -12,12 +12,14 @@ from werkzeug.wsgi import get_content_length, get_input_stream
 
 import intake
 import items
-from auth import Environ
+import metadata
+from auth import Environ, header_of
 from body import Stream, large_reads
 from context import Services, get_services, services_of
 from errors import ServiceError, TooLarge
 from intake import Received
 from items import Created
+from storage import Incoming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +30,17 @@ class Sent:
         environ: the request.
         user_id: who sent it.
         received: what the body held.
+        told: headers that the answer gets besides its own.
     """
 
     environ: Environ
     user_id: int
     received: Received
+    told: list[tuple[str, str]] = field(default_factory=list)
+
+    def wish(self, name: str) -> str:
+        """An optional input of ours: from the header, else the form, else the query."""
+        return header_of(self.environ, name) or self.field_or_query(name)
 
     def field_or_query(self, name: str) -> str:
         """A form field, or where the form has none the query: some ShareX clients send nothing
@@ -162,6 +170,29 @@ class Shortcut:
             return app.process_response(response)(environ, start_response)
 
 
+def strip(services: Services, sent: Sent, file: Incoming, *, is_listed: bool) -> Incoming:
+    """Take the metadata out of a received picture, where sender or configuration ask for it.
+
+    Returns:
+        the file to keep, which is what was received from now on.
+
+    Raises:
+        Invalid: the sender's wish is neither yes nor no.
+        NoSpace: there is no room for the stripped file.
+    """
+    stripped = metadata.apply(
+        services.config,
+        services.storage,
+        file,
+        is_listed=is_listed,
+        wish=sent.wish("strip-metadata") or sent.field_or_query("strip_metadata"),
+    )
+    sent.received.file = stripped.file
+    if stripped.outcome is not None:
+        sent.told.append((metadata.HEADER, stripped.outcome))
+    return stripped.file
+
+
 def answer(services: Services, sent: Sent, created: Created, url: str, document: Any) -> Answer:
     """The answer to an upload, with its deletion link: `document` as JSON, or the bare `url` for
     scripts without a JSON parser."""
@@ -175,6 +206,7 @@ def answer(services: Services, sent: Sent, created: Created, url: str, document:
         ("Content-Type", kind),
         ("Content-Length", str(len(body))),
         ("X-Deletion-URL", f"{site}delete/{created.name}/{created.deletion_secret}"),
+        *sent.told,
     ]
     return Answer(headers, body)
 

@@ -81,6 +81,7 @@ def test_defaults(file: Path) -> None:
             quota_mb=0,
             blocked_extensions=frozenset(),
             per_minute=120,
+            strip_metadata="listed",
         ),
         accounts=config.Accounts(
             registration=True,

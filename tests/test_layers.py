@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
     "errors": 0,
     "config": 0,
+    "space": 0,
     "writer": 0,
     "models": 1,
     "storage": 1,

@@ -8,7 +8,7 @@ import intake
 import items
 from auth import require_input
 from blueprints.nekos import bp, json_array, page, sentence
-from blueprints.receive import Answer, Endpoint, Sent, answer
+from blueprints.receive import Answer, Endpoint, Sent, answer, strip
 from context import Services, get_storage
 from errors import NoFile
 from items import NewItem
@@ -27,7 +27,7 @@ def _store(services: Services, sent: Sent) -> Answer:
     received = sent.received
     if received.file is None and received.stray_field is not None:
         raise NoFile(f"No file provided: it belongs in the field {_FIELD}.")
-    file = intake.require_file(received)
+    file = strip(services, sent, intake.require_file(received), is_listed=False)
     new = NewItem(user_id=sent.user_id, original_name=received.original_name)
     created = items.create(services.config, services.storage, new, file)
     url = services.config.site.upload_url + created.name

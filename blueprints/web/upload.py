@@ -8,7 +8,7 @@ import gallery
 import intake
 import items
 from auth import Environ
-from blueprints.receive import Endpoint, Sent
+from blueprints.receive import Endpoint, Sent, strip
 from blueprints.web import bp, page, wants_json
 from context import Services, get_config
 from items import NewItem
@@ -28,15 +28,19 @@ def upload_form() -> ResponseReturnValue:
 def _store(services: Services, sent: Sent) -> Response:
     file = intake.require_file(sent.received)
     listing = _listing(sent.received.fields)
+    file = strip(services, sent, file, is_listed=listing is not None)
     name = sent.received.original_name
     new = NewItem(user_id=sent.user_id, original_name=name, listing=listing)
     created = items.create(services.config, services.storage, new, file)
     site = services.config.site
     link = site.upload_url + created.name if listing is None else f"{site.url}{created.id}"
     if wants_json():
-        return jsonify(url=link, waiting=created.is_pending, itemid=created.id)
-    deletion = f"{site.url}delete/{created.name}/{created.deletion_secret}"
-    return page("web/sent.html", created=created, link=link, deletion=deletion)
+        answer = jsonify(url=link, waiting=created.is_pending, itemid=created.id)
+    else:
+        deletion = f"{site.url}delete/{created.name}/{created.deletion_secret}"
+        answer = page("web/sent.html", created=created, link=link, deletion=deletion)
+    answer.headers.extend(sent.told)
+    return answer
 
 
 def _sender(_: Environ) -> int:
