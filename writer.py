@@ -18,13 +18,15 @@ MOST = 64  # pieces of work in one transaction
 class _Job:
     """One piece of work, and what became of it once it is `done`."""
 
-    __slots__ = ("done", "error", "result", "work")
+    __slots__ = ("done", "error", "result", "wake", "work")
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self.work = work
         self.result: Any = None
         self.error: BaseException | None = None
         self.done = False
+        self.wake = threading.Lock()  # released when the job is done, or when its thread leads
+        self.wake.acquire()
 
 
 class Writer:
@@ -54,8 +56,10 @@ class Writer:
             pass  # somebody writes: locks work
         except OSError:
             self.can_lock = False
-        self._turn = threading.Lock()
+        self._turn = threading.Lock()  # held by who writes
         self._queue: deque[_Job] = deque()
+        self._is_led = False  # whether a thread sees to the queue
+        self._change = threading.Lock()  # held while the queue or its leader changes
 
     def __enter__(self) -> None:
         """Take the turn alone, for what is no piece of work: a migration, a checkpoint."""
@@ -87,18 +91,29 @@ class Writer:
             whatever `work`, the sync or the commit raised; then nothing of it is kept.
         """
         job = _Job(work)
-        self._queue.append(job)
-        while not job.done:
-            with self._turn:
-                if not job.done:  # else somebody with the turn has done it meanwhile
-                    self._lock()
-                    try:
-                        self._run_batch(database)
-                    finally:
-                        self._unlock()
+        with self._change:
+            self._queue.append(job)
+            leads, self._is_led = not self._is_led, True
+        if not leads:
+            job.wake.acquire()
+        if not job.done:
+            self._lead(database)
         if job.error is not None:
             raise job.error
         return job.result
+
+    def _lead(self, database: Database) -> None:
+        """Do what waits, and let the first of those that came meanwhile lead. Each thread whose
+        work is done is woken by itself: waiting for the turn, it would sit through the next
+        commit too."""
+        try:
+            self._run_batch(database)
+        finally:
+            with self._change:
+                following = self._queue[0] if self._queue else None
+                self._is_led = following is not None
+            if following is not None:
+                following.wake.release()
 
     def _lock(self) -> None:
         if self.can_lock:
@@ -109,13 +124,16 @@ class Writer:
             fcntl.flock(self.file, fcntl.LOCK_UN)
 
     def _run_batch(self, database: Database) -> None:
-        batch = [self._queue.popleft() for _ in range(min(MOST, len(self._queue)))]
+        batch: list[_Job] = []
         try:
-            with database.atomic("IMMEDIATE"):
-                for job in batch:
-                    self._run_job(database, job, alone=len(batch) == 1)
-                self.before_commit()
+            with self:
+                batch = self._take()
+                with database.atomic("IMMEDIATE"):
+                    for job in batch:
+                        self._run_job(database, job, alone=len(batch) == 1)
+                    self.before_commit()
         except BaseException as error:
+            batch = batch or self._take()  # the lock itself has failed
             for job in batch:
                 job.error = job.error or _translated(error)
             if not isinstance(error, Exception):
@@ -123,6 +141,10 @@ class Writer:
         finally:
             for job in batch:
                 job.done = True
+                job.wake.release()
+
+    def _take(self) -> list[_Job]:
+        return [self._queue.popleft() for _ in range(min(MOST, len(self._queue)))]
 
     def _run_job(self, database: Database, job: _Job, *, alone: bool) -> None:
         """Alone, an error ends the transaction; among others, only what the job did is undone."""

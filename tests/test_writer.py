@@ -114,3 +114,50 @@ def test_a_commit_of_one_has_no_savepoint(syncs: Syncs) -> None:
         models.write(lambda: (_ for _ in ()).throw(ValueError("mine")))
     assert models.write(add("next")) == "next"
     assert names() == ["next"]
+
+
+def test_who_is_done_does_not_wait_for_the_next_commit(syncs: Syncs) -> None:
+    writer = models._writer
+    assert writer is not None
+    first, second, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def sync() -> None:
+        if not first.is_set():
+            first.set()
+            deadline = time.monotonic() + 10
+            while not writer._queue and time.monotonic() < deadline:
+                time.sleep(0.001)
+        else:
+            second.set()
+            go_on.wait(10)
+
+    writer.before_commit = sync
+    early = threading.Thread(target=models.write, args=(lambda: None,))
+    late = threading.Thread(target=models.write, args=(lambda: None,))
+    early.start()
+    assert first.wait(10)
+    late.start()
+    assert second.wait(10)  # the second commit is under way, and stays so
+    early.join(10)
+    assert not early.is_alive()
+    assert late.is_alive()
+    go_on.set()
+    late.join(10)
+    assert not late.is_alive()
+
+
+def test_a_lock_that_fails_fails_all_that_waits_and_nothing_after(
+    syncs: Syncs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = models._writer
+    assert writer is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, "_lock", _refuse)
+        with pytest.raises(OSError, match="no locks"):
+            models.write(lambda: Tag.create(name="lost"))
+    assert models.write(lambda: Tag.create(name="kept").name) == "kept"
+    assert [tag.name for tag in Tag.select()] == ["kept"]
+
+
+def _refuse() -> None:
+    raise OSError("no locks")

@@ -47,12 +47,12 @@ SAFEGUARDS = {
     ),
     "fsync before the commit": Safeguard(
         changes=(
-            ("writer.py", "                self.before_commit()\n", ""),
+            ("writer.py", "                    self.before_commit()\n", ""),
             (
                 "writer.py",
-                "        except BaseException as error:\n            for job",
+                "        except BaseException as error:\n            batch",
                 "            self.before_commit()\n"
-                "        except BaseException as error:\n            for job",
+                "        except BaseException as error:\n            batch",
             ),
         ),
         guards=(f"{ORDER}a_delete", f"{ORDER}an_upload"),
