@@ -220,8 +220,22 @@ def get_public_file(name: str) -> Item:
     Raises:
         NotFound: there is none.
     """
+    return get_by_name(name)
+
+
+def get_by_name(name: str, *, viewer: User | None = None, as_admin: bool = False) -> Item:
+    """The item of the file `name`: a public one for everybody, any other for its owner and admins.
+
+    Args:
+        viewer: who looks, None for a visitor.
+        as_admin: whether the viewer came with an admin's credential.
+
+    Raises:
+        NotFound: there is none, or not for this viewer.
+    """
     item = Item.get_or_none(Item.name == name) if files.NAME_PATTERN.fullmatch(name) else None
-    if item is None or item.state not in ("unlisted", "listed"):
+    is_own = item is not None and viewer is not None and viewer.id == item.user_id
+    if item is None or not (item.state in ("unlisted", "listed") or is_own or as_admin):
         raise NotFound("There is no such file.")
     return item
 

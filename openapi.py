@@ -103,7 +103,12 @@ def _body(route: Route, path: str) -> Node:
 
 def _responses(route: Route, path: str) -> Node:
     headers = {
-        name: {"description": text, "schema": tables.STRING} for name, text in route.headers.items()
+        name.rstrip("?"): {
+            "description": text,
+            "schema": tables.STRING,
+            **({} if name.endswith("?") else {"required": True}),
+        }
+        for name, text in route.headers.items()
     }
     good = {"description": tables.WHY[200], "content": _content(route.good)}
     answers: Node = {"200": {**good, **({"headers": headers} if headers else {})}}

@@ -64,7 +64,6 @@ _UPLOADER: dict[str, Node] = {
     "Name": STRING,
     "RequestMethod": {"const": "POST"},
     "Body": {"const": "MultipartFormData"},
-    "URL": {"const": "{json:url}"},
     "DeletionURL": {"const": "{header:X-Deletion-URL}"},
     "DestinationType": STRING,
     "RequestURL": _URL,
@@ -98,12 +97,14 @@ SCHEMAS: dict[str, Node] = {
     ),
     "NekosUploader": _object(
         **_UPLOADER,
+        URL={"enum": ["{json:url}", "{header:X-View-URL}"]},
         Headers=_object(token=TOKEN),
         FileFormName={"const": "uploadFile"},
         ErrorMessage={"const": "{response}"},
     ),
     "F0ckmUploader": _object(
         **_UPLOADER,
+        URL={"enum": ["{json:url}", "{header:X-File-URL}"]},
         Headers=_object(**{"X-Api-Key": STRING}),
         Arguments=_object(rating=STRING, tags=STRING),
         FileFormName={"const": "file"},
@@ -126,6 +127,7 @@ INPUTS: dict[str, tuple[str, Node]] = {
     "offset": ("Leave out so many at the beginning.", _NUMBER),
     "name": ("A name to know the key by.", {"type": "string", "maxLength": 64, "pattern": _TEXT}),
     "id": ("The id of the key.", _ID),
+    "link": ("What the link that is copied leads to.", {"enum": ["file", "page"]}),
     "reason": ("Why; shown to the owner.", {"type": "string", "maxLength": 500}),
     "strip-metadata": (_STRIP_HELP, _STRIP),
 }
@@ -211,6 +213,7 @@ class Route:
 
     `good` is the sentence (plain text) or the schema (JSON) of success, or its whole content;
     `bad` the statuses of refusals; `inputs` and `queries` are keys of the tables above.
+    `headers` are those of success; one with a ? is not always there.
     """
 
     call: str
@@ -250,7 +253,9 @@ _RENEWED = "Token has been regenerated!"
 _SXCU = {"Content-Disposition": "The name of the file to save it under."}
 _SENT = {
     "X-Deletion-URL": "A page that asks once and deletes this file; it needs no login.",
-    "X-Metadata": "What became of a picture's metadata, if it was to be removed: removed, clean, "
+    "X-View-URL?": "A page that shows the file; not while it waits for approval.",
+    "X-File-URL?": "The file itself; not while it waits for approval.",
+    "X-Metadata?": "What became of a picture's metadata, if it was to be removed: removed, clean, "
     "unparsed, untouched.",
 }
 
@@ -285,7 +290,7 @@ ROUTES = (
     Route("POST /api/user/keys/revoke", "revokeApiKey", "Revoke an API key", "user",
            "id", ref("Sentence"), "400 401 404 413"),
     Route("POST /api/user/sharex", "nekosUploader", "ShareX uploader for /api/files/upload",
-           "user", "", ref("NekosUploader"), "401 413", headers=_SXCU),
+           "user", "link?", ref("NekosUploader"), "400 401 413", headers=_SXCU),
     Route("POST /api/token/get", "getToken", "The upload token", "all",
            "username password", _object(token=TOKEN), _LOGIN),
     Route("POST /api/token/regen", "renewToken", "Another upload token", "user",
@@ -327,7 +332,7 @@ ROUTES = (
            "strip-metadata?", _bare(_LIVE_OR_PENDING), _UPLOAD, " ".join(FIELDS), also={"414": {}},
            body=_form("file", **FIELDS, **_ALSO), headers=_SENT),
     Route("POST /api/v2/sharex", "f0ckmUploader", "ShareX uploader for /api/v2/upload", "key",
-           "", ref("F0ckmUploader"), "401", headers=_SXCU),
+           "link?", ref("F0ckmUploader"), "400 401 413", headers=_SXCU),
     Route("GET /api/v2/items", "listItems", "The gallery, newest first", "all, key or admin",
            "", ref("Gallery"), "400 401", _GALLERY),
     Route("GET /api/v2/items/{itemid}", "showItem", "One item", "all, key or admin",

@@ -76,10 +76,10 @@ def stored_file(file: BinaryIO, name: str, inner: str | None) -> Response:
     return response
 
 
-def sharex_attachment(uploader: dict[str, object], api: str) -> Response:
+def sharex_attachment(uploader: dict[str, object]) -> Response:
     """A ShareX custom uploader as a file to save; it holds a credential, so nobody caches it."""
     response = jsonify(uploader)
-    name = sharex.file_name(get_config().site, api)
+    name = sharex.file_name(get_config().site, uploader)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -107,7 +107,7 @@ def sharex_uploader() -> ResponseReturnValue:
     """The user's ShareX custom uploader for /api/v2/upload, with the key that asks for it."""
     auth.sender_by_api_key(request.environ)
     key = auth.header("X-Api-Key")
-    return sharex_attachment(sharex.f0ckm(get_config().site, key), "f0ckm")
+    return sharex_attachment(sharex.f0ckm(get_config().site, key, read_input("link")))
 
 
 # The gallery

@@ -201,14 +201,28 @@ def answer(services: Services, sent: Sent, created: Created, url: str, document:
         kind, text = "text/plain; charset=utf-8", url
     else:
         kind, text = "application/json", json.dumps(document, separators=(",", ":"))
-    body, site = f"{text}\n".encode(), services.config.site.url
+    body = f"{text}\n".encode()
     headers = [
         ("Content-Type", kind),
         ("Content-Length", str(len(body))),
-        ("X-Deletion-URL", f"{site}delete/{created.name}/{created.deletion_secret}"),
+        *links(services, created),
         *sent.told,
     ]
     return Answer(headers, body)
+
+
+def links(services: Services, created: Created) -> list[tuple[str, str]]:
+    """The headers that lead to what was stored: the page that deletes it and, unless it waits, the
+    page that shows it and the file itself."""
+    site = services.config.site
+    deletion = f"{site.url}delete/{created.name}/{created.deletion_secret}"
+    if created.is_pending:
+        return [("X-Deletion-URL", deletion)]
+    return [
+        ("X-Deletion-URL", deletion),
+        ("X-View-URL", f"{site.url}v/{created.name}"),
+        ("X-File-URL", site.upload_url + created.name),
+    ]
 
 
 def _stream(environ: Environ) -> Stream:

@@ -118,14 +118,17 @@ def test_pages_may_load_files_from_where_they_lie(start: Start) -> None:
         pytest.param("a.webm", r'<video src="{url}" controls', id="video"),
         pytest.param("a.mp3", r'<audio src="{url}" controls', id="audio"),
         pytest.param("a.zip", r'<a class="button" href="{url}">Open</a>', id="other"),
-        pytest.param("a.html", r'<ol class="source"', id="html"),
+        pytest.param("a.html", r'<ol class="lines"', id="html"),
         pytest.param("a.svg", r'<a class="button" href="{url}">Open</a>', id="svg"),
         pytest.param("a", r'<a class="button" href="{url}">Open</a>', id="no extension"),
     ],
 )
 def test_item_page(kissa: Kissa, clock: Clock, name: str, element: str) -> None:
     alice = kissa.person("alice")
-    number = kissa.item_id(alice, name=name, tags="cat,black cat,x", comment="hi", is_oc="1")
+    content = b"<p>" if name == "a.html" else PNG
+    number = kissa.item_id(
+        alice, content=content, name=name, tags="cat,black cat,x", comment="hi", is_oc="1"
+    )
     (stored,) = kissa.files()
     text = is_page(kissa.get(f"/{number}"))
     assert element.format(url=f"http://kissa.example/f/{stored}") in text

@@ -30,6 +30,10 @@ TABLE = """
 404 404 200 200 GET  /{waiting}
 404 404 200 200 GET  /{plain}
 404 404 200 200 GET  /{rejected}
+200 200 200 200 GET  /v/{plain_name}
+200 200 200 200 GET  /v/{listed_name}
+404 404 302 302 GET  /v/{waiting_name}
+404 404 302 302 GET  /v/{rejected_name}
 401 303 303 303 POST /{listed}/comments text=hello
 401 404 404 404 POST /{waiting}/comments text=hello
 401 303 303 303 POST /{listed}/report text=bad
@@ -53,6 +57,8 @@ TABLE = """
 303 303 303 303 POST /signout
 303 200 200 200 GET  /upload
 401 200 200 200 POST /upload
+303 200 200 200 GET  /paste
+401 200 200 200 POST /paste text=hello&title=a&language=py
 303 200 200 200 GET  /tags
 303 200 200 200 GET  /files
 303 404 200 404 GET  /files/links?id={plain}
@@ -168,6 +174,25 @@ class Scene:
         item_id = self.kissa.item_id(self.person)
         self.kissa.post(f"/api/v2/queue/{item_id}/reject", self.staff.by_admin_token)
         return item_id
+
+    def _name(self, item_id: int) -> str:
+        return str(models.Item.get_by_id(item_id).name)
+
+    @property
+    def plain_name(self) -> str:
+        return self._name(self.plain)
+
+    @property
+    def listed_name(self) -> str:
+        return self._name(self.listed)
+
+    @property
+    def waiting_name(self) -> str:
+        return self._name(self.waiting)
+
+    @property
+    def rejected_name(self) -> str:
+        return self._name(self.rejected)
 
     @cached_property
     def comment(self) -> int:

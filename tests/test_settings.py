@@ -206,6 +206,22 @@ def test_sharex_for_the_gallery_gets_a_key_of_its_own(home: Kissa) -> None:
     assert "“ShareX” is made" in home.get("/settings").text
 
 
+def test_sharex_in_both_kinds(home: Kissa) -> None:
+    page = home.get("/settings").text
+    for path, link, url in (
+        ("sharex/nekos", "page", "{header:X-View-URL}"),
+        ("sharex/nekos", "file", "{json:url}"),
+        ("sharex/f0ckm", "page", "{json:url}"),
+        ("sharex/f0ckm", "file", "{header:X-File-URL}"),
+    ):
+        assert json.loads(act(home, path, link=link).text)["URL"] == url
+        assert f'action="/settings/{path}' in page
+    made = ApiKey.select().count()
+    for path in ("sharex/nekos", "sharex/f0ckm"):
+        assert act(home, path, link="elsewhere").status_code == 400
+    assert ApiKey.select().count() == made
+
+
 # Password
 
 

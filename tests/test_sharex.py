@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from models import Item
 from tests.conftest import Kissa, Person
 
 Start = Callable[..., Kissa]
@@ -72,6 +73,52 @@ def test_it_is_an_attachment_for_this_host(start: Start, url: str, host: str, na
         uploader = json.loads(answer.text)
         assert uploader["RequestURL"] == f"{url}{endpoint}"
         assert uploader["Name"] == f"{host} ({api})"
+
+
+@pytest.mark.parametrize(
+    ("path", "link", "url", "kind"),
+    [
+        (NEKOS, "file", "{json:url}", "nekos"),
+        (NEKOS, "page", "{header:X-View-URL}", "nekos, page"),
+        (F0CKM, "page", "{json:url}", "f0ckm"),
+        (F0CKM, "file", "{header:X-File-URL}", "f0ckm, file"),
+    ],
+)
+def test_the_link_that_is_copied(
+    kissa: Kissa, alice: Person, path: str, link: str, url: str, kind: str
+) -> None:
+    credential = alice.by_token | alice.by_key
+    usual = kissa.post(path, credential).get_json()
+    answer = kissa.post(path, credential | {"link": link})
+    assert answer.get_json() == usual | {"URL": url, "Name": f"kissa.example ({kind})"}
+    name = f"kissa.example-{kind.replace(', ', '-')}.sxcu"
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+    assert kissa.post(path, credential, json={"link": link}).get_json() == answer.get_json()
+    refused = kissa.post(path, credential | {"link": "elsewhere"})
+    assert (refused.status_code, "link must be file or page." in refused.text) == (400, True)
+    assert kissa.post(path, {"link": "elsewhere"}).status_code == 401  # which comes first
+
+
+def test_the_links_of_an_upload(start: Start) -> None:
+    kissa = start(site_upload_url="http://f.example/")
+    alice = kissa.person("alice")
+    for upload in (kissa.upload, kissa.list_item):
+        answer = upload(alice)
+        name = Item.select().order_by(Item.id.desc()).get().name
+        assert answer.headers["X-View-URL"] == f"http://kissa.example/v/{name}"
+        assert answer.headers["X-File-URL"] == f"http://f.example/{name}"
+        assert kissa.get(f"/v/{name}").status_code == 200
+    bare = kissa.upload(alice, Accept="text/plain")
+    assert bare.text.startswith("http://f.example/")
+    assert "/v/" in bare.headers["X-View-URL"]
+    assert "X-View-URL" not in kissa.upload(alice, b"").headers
+
+
+def test_a_waiting_upload_has_no_such_links(start: Start) -> None:
+    kissa = start(gallery_manual_approval="true")
+    answer = kissa.list_item(kissa.person("alice"))
+    assert answer.headers["X-Deletion-URL"]
+    assert not {"X-View-URL", "X-File-URL"} & set(answer.headers.keys())
 
 
 def test_what_it_names_exists(kissa: Kissa, alice: Person) -> None:

@@ -93,4 +93,4 @@ def sharex_uploader() -> ResponseReturnValue:
     """The user's ShareX custom uploader for /api/files/upload."""
     user = auth.require_token()
     token = accounts.upload_token(get_services().secret, user)
-    return sharex_attachment(sharex.nekos(get_config().site, token), "nekos")
+    return sharex_attachment(sharex.nekos(get_config().site, token, read_input("link")))

@@ -127,9 +127,11 @@ from blueprints.web import (  # noqa: E402, F401
     health,
     item,
     my_files,
+    paste,
     queue,
     session,
     settings,
     thumbnails,
     upload,
+    view,
 )

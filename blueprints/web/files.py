@@ -16,7 +16,8 @@ from context import get_storage
 from errors import NotFound
 
 _ATTR_CHARS = "!#$&+-.^_`|~"  # RFC 8187 3.2.1, besides letters and digits
-_ROBOTS = "User-agent: *\nDisallow: /f/\nDisallow: /d/\nDisallow: /delete/\nDisallow: /api/\n"
+_HIDDEN = ("/f/", "/d/", "/v/", "/delete/", "/api/")
+_ROBOTS = "User-agent: *\n" + "".join(f"Disallow: {path}\n" for path in _HIDDEN)
 
 
 @bp.get("/f/<name>", provide_automatic_options=False)

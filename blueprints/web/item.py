@@ -8,6 +8,7 @@ import comments
 import gallery
 import items
 import media
+import texts
 from blueprints.web import back_to, bp, page, same_origin
 from blueprints.web.gallery import View, is_veiled
 from blueprints.web.ids import number
@@ -15,9 +16,6 @@ from context import get_config, get_storage
 from errors import NotFound, Unauthorized
 from listing import check_listing
 from models import Item
-
-TEXT_SHOWN = 1024 * 1024  # bytes of a text that its page shows
-LINES_SHOWN = 50_000  # a page of a million lines takes 200 MB of the server and all of a phone
 
 
 @bp.get("/<item_id>")
@@ -31,12 +29,14 @@ def show_item(item_id: str) -> ResponseReturnValue:
     newer, older = gallery.neighbours(view.filter, item.id) if is_listed else (None, None)
     viewer = auth.find_viewer()
     kind = media.kind(item.name)
+    text = texts.find_text(get_storage(), item) if kind == "text" else None
     response = page(
         "web/item.html",
         item=item,
         view=view,
         kind=kind,
-        text=_text(item) if kind == "text" else None,
+        source=texts.source(item, text) if text is not None else None,
+        is_prose=texts.is_prose(item.name),
         tags=gallery.tags_of([item])[item.id],
         comments=gallery.comments_of(item),
         newer=view.item_url(newer) if newer else None,
@@ -129,17 +129,3 @@ def _file_url(item: Item) -> str | None:
     if item.state == "pending":
         return url_for("web.show_waiting_file", item_id=item.id)
     return get_config().site.upload_url + item.name
-
-
-def _text(item: Item) -> list[str] | None:
-    """The lines of a text, or None when it is too long to show or gone."""
-    store = get_storage()
-    if item.size > TEXT_SHOWN:
-        return None
-    name = item.pending_name
-    file = store.open_pending(name) if name else store.open_file(item.name)
-    if file is None:
-        return None
-    with file:
-        lines = file.read(TEXT_SHOWN).decode("utf-8", "replace").splitlines()
-    return lines if len(lines) <= LINES_SHOWN else None

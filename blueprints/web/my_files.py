@@ -54,6 +54,7 @@ def my_files() -> ResponseReturnValue:
         kind=media.kind,
         thumbnail=_thumbnail,
         link=_link,
+        view_page=_view_page,
         is_veiled=is_veiled,
     )
 
@@ -107,6 +108,11 @@ def _link(item: Item) -> str | None:
     if item.state == "listed":
         return f"{site.url}{item.id}"
     return site.upload_url + item.name if item.state == "unlisted" else None
+
+
+def _view_page(item: Item) -> str | None:
+    """The address of a file's view page, where it has one and is not in the gallery."""
+    return f"/v/{item.name}" if item.state == "unlisted" else None
 
 
 def _thumbnail(item: Item) -> str | None:

@@ -105,18 +105,20 @@ def revoke_key(key_id: str) -> ResponseReturnValue:
 def download_nekos_uploader() -> ResponseReturnValue:
     """The ShareX uploader for plain files, with the upload token inside."""
     token = accounts.upload_token(get_services().secret, _actor())
-    return sharex_attachment(sharex.nekos(get_config().site, token), "nekos")
+    link = request.form.get("link", "")
+    return sharex_attachment(sharex.nekos(get_config().site, token, link))
 
 
 @bp.post("/settings/sharex/f0ckm")
 def download_f0ckm_uploader() -> ResponseReturnValue:
     """The ShareX uploader for the gallery. Of a key only the hash is kept: a new one goes in."""
-    viewer = _actor()
+    viewer, link = _actor(), request.form.get("link", "")
+    sharex.f0ckm(get_config().site, "", link)  # before a key is made for it
     try:
         _, key = keys.create_api_key(viewer, "ShareX")
     except ServiceError as error:
         return _show("sharex", error)
-    return sharex_attachment(sharex.f0ckm(get_config().site, key), "f0ckm")
+    return sharex_attachment(sharex.f0ckm(get_config().site, key, link))
 
 
 # Password and sessions

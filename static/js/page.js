@@ -1,4 +1,7 @@
-// What every page has: buttons that copy, forms that ask once, times as people say them.
+// What every page has: parts that only scripts make useful, buttons that copy, forms that ask once,
+// times as people say them.
+
+for (const part of document.querySelectorAll("[data-scripted]")) part.hidden = false;
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");

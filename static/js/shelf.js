@@ -1,8 +1,6 @@
 // My files: how many are chosen stands on the buttons; a click with Shift chooses a range; links
 // are copied without leaving the page; deleting asks once, here.
 
-for (const part of document.querySelectorAll("[data-scripted]")) part.hidden = false;
-
 const form = document.querySelector("[data-shelf]");
 if (form) enhance(form);
 

@@ -11,7 +11,6 @@ const limit = Number(form.dataset.max);
 const entries = [];
 
 form.classList.add("scripted");
-for (const part of form.querySelectorAll("[data-scripted]")) part.hidden = false;
 
 const size = (bytes) => {
   for (const [unit, one] of [["GB", 2 ** 30], ["MB", 2 ** 20], ["KB", 2 ** 10]]) {

@@ -100,6 +100,7 @@ def forms(item: int, session: int, user: int, key: int) -> list[tuple[str, dict[
         ("/theme", {"theme": "dark"}),
         ("/veil", {"veil": "lifted"}),
         ("/upload", {"listed": "0"}),
+        ("/paste", {"text": "forged", "title": "forged", "language": ""}),
         (f"/{item}/comments", {"text": "forged"}),
         (f"/{item}/report", {"text": "forged"}),
         (f"/{item}/edit", {"rating": "nsfw", "tags": "for, ged, tags"}),

@@ -264,6 +264,15 @@ def test_the_deletion_link(desk: Desk) -> None:
     assert desk.server.get(link.removeprefix(desk.server.url)).status_code == 404
 
 
+def test_the_link_of_the_page(desk: Desk) -> None:
+    link, deletion = desk.link("-pd", desk.file("shot.png")).split("\t")
+    assert link.startswith(f"{desk.server.url}/v/")
+    assert "/delete/" in deletion
+    assert ">Open file</a>" in desk.server.get(link.removeprefix(desk.server.url)).text
+    gallery = desk.link("-pg", "-r", "sfw", "-t", "a,b,c", desk.file("shot.png"))
+    assert re.fullmatch(rf"{re.escape(desk.server.url)}/\d+", gallery)
+
+
 def test_an_upload_that_waits_for_approval(
     make_server: Callable[..., Server], tmp_path: Path
 ) -> None:
@@ -291,6 +300,7 @@ class Stranger(http.server.BaseHTTPRequestHandler):
     answers = {  # noqa: RUF012
         "page": (200, "<html>welcome</html>"),
         "two": (200, "http://a.example/1\nhttp://a.example/2\n"),
+        "old": (200, "http://a.example/1.png\n"),
         "moved": (301, ""),
         "proxy": (502, "<html>Bad Gateway</html>"),
         "ansi": (400, "\033[31mNo\007.\n"),
@@ -335,6 +345,12 @@ def test_strange_answers(desk: Desk, stranger: str, path: str, sentence: str) ->
     ran = desk.run(desk.file("shot.png"), environ={"KISSA_URL": f"{stranger}/{path}"})
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr == f"kissa-upload: shot.png: {sentence}\n"
+
+
+def test_a_host_without_pages_gives_the_link_of_the_file(desk: Desk, stranger: str) -> None:
+    ran = desk.run("-p", desk.file("shot.png"), environ={"KISSA_URL": f"{stranger}/old"})
+    assert (ran.returncode, ran.stdout) == (0, "http://a.example/1.png\n")
+    assert "the host tells of no page" in ran.stderr
 
 
 # Configuration

@@ -248,14 +248,18 @@ def test_settings(site: Site, visit, device: str) -> None:
     expect(page.get_by_text("The key is revoked.")).to_be_visible()
     expect(page.get_by_text("laptop", exact=True)).to_have_count(0)
     for button, path in (
-        ("Download the ShareX file for plain links", "/api/files/upload"),
-        ("Make a key and download the ShareX file for the gallery", "/api/v2/upload"),
+        ("For links to its page: download the ShareX file", "/api/files/upload"),
+        (
+            "For links to the file: make a key and download the ShareX file for the gallery",
+            "/api/v2/upload",
+        ),
     ):
         with page.expect_download() as download:
             visitor.press(button)
         uploader = json.loads(download.value.path().read_text())
         assert download.value.suggested_filename.endswith(".sxcu")
         assert uploader["RequestURL"] == URL + path
+        assert uploader["URL"].startswith("{header:X-")
     other.open("/files")
     expect(other.page.get_by_role("heading", name="My files")).to_be_visible()
     fill_in(page, old=PASSWORD, new=ANOTHER, again=ANOTHER)

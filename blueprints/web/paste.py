@@ -1,0 +1,68 @@
+"""The paste page: text that is written or dropped becomes an unlisted file."""
+
+from flask import Response, request
+from flask.typing import ResponseReturnValue
+
+import auth
+import items
+import pastes
+from blueprints.web import bp, page
+from context import get_config, get_services, get_storage
+from errors import ServiceError
+from items import NewItem
+
+# A form may send each line end as two bytes; and what stands around the text.
+_BODY = 2 * pastes.MAX + 64 * 1024
+
+
+@bp.get("/paste")
+def paste_form() -> ResponseReturnValue:
+    """The page."""
+    auth.require_viewer()
+    return _form()
+
+
+@bp.post("/paste")
+def paste() -> ResponseReturnValue:
+    """Store the text as an unlisted file of the signed-in user."""
+    auth.require_same_origin()
+    user = auth.require_viewer()  # before the body, which may be larger here than elsewhere
+    request.max_content_length = request.max_form_memory_size = _BODY
+    config, store = get_config(), get_storage()
+    try:
+        items.require_rate(config.uploads.per_minute, user.id)
+        text = pastes.check_text(request.form.get("text", ""), config.uploads.max_bytes)
+        language = request.form.get("language", "")
+        name = pastes.name_for(request.form.get("title", ""), language, text)
+        with store.open() as file:
+            file.write(text.encode())
+            created = items.create(
+                config, store, NewItem(user_id=user.id, original_name=name), file
+            )
+            get_services().metrics.count_upload("web", file.size)
+    except ServiceError as error:
+        return _form(error)
+    site = config.site
+    return page(
+        "web/sent.html",
+        created=created,
+        link=f"{site.url}v/{created.name}",
+        file_url=site.upload_url + created.name,
+        deletion=f"{site.url}delete/{created.name}/{created.deletion_secret}",
+        again="/paste",
+    )
+
+
+def _form(error: ServiceError | None = None) -> Response:
+    """The page, with what was refused still in it."""
+    response = page(
+        "web/paste.html",
+        error.status if error else 200,
+        error=error,
+        languages=pastes.LANGUAGES,
+        most=min(pastes.MAX, get_config().uploads.max_bytes),
+        sent=request.form if error else {},
+    )
+    if error is not None and error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
