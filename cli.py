@@ -1,6 +1,7 @@
 """The operator's commands: `flask ...` in the project's folder."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -68,6 +69,10 @@ def _settings(config: configuration.Config) -> Iterator[tuple[str, Any, str]]:
                 value = "(hidden)"
             elif isinstance(value, frozenset):
                 value = ", ".join(sorted(value))
+            elif isinstance(value, timedelta):
+                value = f"{value // timedelta(minutes=1)}m"
+            elif value is None:
+                value = ""
             elif not isinstance(value, bool | int):
                 value = str(value)
             yield f"{section}.{name}", value, config.sources[f"{section}.{name}"]

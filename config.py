@@ -11,15 +11,20 @@ import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 MB = 1_048_576
+LONGEST = timedelta(days=36_500)  # beyond it an expiry is none, and the calendar ends some day
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = re.compile(r"(?P<number>[0-9]{1,8})(?P<unit>[mhdw])", re.ASCII)
 
 LogFormat = Literal["text", "json"]
 StripMetadata = Literal["listed", "all", "off"]
 ShitpostMode = Literal["allowed", "off", "always"]
+WhenFull = Literal["refuse", "evict_oldest"]
 Visitors = Literal["all", "sfw", "none"]
 
 
@@ -125,6 +130,22 @@ def _read_database_url(text: str, folder: Path) -> str:
     return f"sqlite:///{_read_path(name, folder)}"
 
 
+def duration(text: str) -> timedelta | None:
+    """The length of time that a text such as 30m, 12h, 7d or 2w says; None when it says none.
+
+    Without an upper bound, since a century of weeks is as well written as one week.
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    return timedelta(**{_UNITS[match["unit"]]: int(match["number"])}) if match else None
+
+
+def _read_duration(text: str, folder: Path) -> timedelta | None:
+    length = duration(text)
+    if text and (length is None or not timedelta() < length <= LONGEST):
+        raise ValueError
+    return length
+
+
 def _read_extensions(text: str, folder: Path) -> frozenset[str]:
     names = [name.removeprefix(".") for name in re.split(r"[,\s]+", text.lower()) if name]
     if not all(re.fullmatch(r"(tar\.)?[a-z0-9]{1,10}", name) for name in names):
@@ -132,6 +153,7 @@ def _read_extensions(text: str, folder: Path) -> frozenset[str]:
     return frozenset(names)
 
 
+_EXPIRY = "empty, or a whole number and m, h, d or w, at most 36500d"
 _URL = "an http or https URL with a host, without user, query or fragment"
 
 
@@ -222,6 +244,21 @@ class Uploads:
     per_minute: int = _integer(120, 0, 100_000, "Uploads by a user in a minute; 0 means no limit.")
     strip_metadata: StripMetadata = _choice(
         get_args(StripMetadata), "Pictures that lose place, camera and remarks."
+    )
+    when_full: WhenFull = _choice(
+        get_args(WhenFull), "What an upload does that would pass its sender's quota."
+    )
+    default_expiry: timedelta | None = _field(
+        "",
+        "When a file ends whose sender says nothing, such as 30d; empty means never.",
+        _EXPIRY,
+        _read_duration,
+    )
+    max_expiry: timedelta | None = _field(
+        "",
+        "The latest end that a sender may choose, such as 1w; empty means any, and never.",
+        _EXPIRY,
+        _read_duration,
     )
 
     @property
@@ -432,6 +469,9 @@ def _contradictions(values: dict[str, dict[str, Any]]) -> Iterator[tuple[str, st
         yield "accounts", "invite_only", "registration to be on"
     if accounts.get("admin_registration") and len(accounts.get("admin_key", " " * 16)) < 16:
         yield "accounts", "admin_registration", "an admin_key of 16 characters or more"
+    wish, most = (values["uploads"].get(f"{which}_expiry") for which in ("default", "max"))
+    if wish and most and wish > most:
+        yield "uploads", "default_expiry", "no later end than max_expiry"
     folder, database = values["storage"].get("directory"), values["database"].get("url")
     if folder and database and Path(database.removeprefix("sqlite:///")).is_relative_to(folder):
         yield "storage", "directory", "a folder without the database, since its files are public"

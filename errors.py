@@ -57,6 +57,12 @@ class Conflict(ServiceError):
     status = 409
 
 
+class Gone(ServiceError):
+    """It was there, and its time is over."""
+
+    status = 410
+
+
 class NameTaken(Conflict):
     """Another account has this username."""
 
@@ -77,6 +83,12 @@ class TooMany(ServiceError):
     """Too many requests or failures within the time allowed."""
 
     status = 429
+
+
+class Refused(ServiceError):
+    """Content that an admin has taken down."""
+
+    status = 451
 
 
 class Busy(ServiceError):

@@ -10,6 +10,7 @@ from typing import Any
 
 from peewee import fn
 
+import expiry
 import models
 import storage as files
 from errors import NotFound
@@ -206,11 +207,15 @@ def get_item(item_id: int, *, viewer: User | None = None, as_admin: bool = False
 
     Raises:
         NotFound: there is none, or not for this viewer.
+        Gone: there was one for this viewer, and its time is over.
     """
     item = _with_user().where(Item.id == item_id).first()
+    if item is None:
+        expiry.require_not_ended(item_id, viewer=viewer, as_admin=as_admin)
     is_own = item is not None and viewer is not None and viewer.id == item.user_id
     if item is None or not (item.state == "listed" or is_own or as_admin):
         raise NotFound("There is no such item.")
+    expiry.require_alive(item)
     return item
 
 
@@ -219,6 +224,7 @@ def get_public_file(name: str) -> Item:
 
     Raises:
         NotFound: there is none.
+        Gone: there was one, and its time is over.
     """
     return get_by_name(name)
 
@@ -232,7 +238,9 @@ def get_by_name(name: str, *, viewer: User | None = None, as_admin: bool = False
 
     Raises:
         NotFound: there is none, or not for this viewer.
+        Gone: there was one, and its time is over.
     """
+    expiry.require_file_alive(name)
     item = Item.get_or_none(Item.name == name) if files.NAME_PATTERN.fullmatch(name) else None
     is_own = item is not None and viewer is not None and viewer.id == item.user_id
     if item is None or not (item.state in ("unlisted", "listed") or is_own or as_admin):

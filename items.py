@@ -1,18 +1,28 @@
 """Uploads: their rules, and how they are created, deleted, approved and rejected."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from peewee import fn
 
 import audit
 import credentials
 import models
+import quota
 import storage as files
 from config import Config
-from errors import Blocked, Conflict, Forbidden, NoSpace, NotFound, TooMany, Unauthorized
+from errors import (
+    Blocked,
+    Conflict,
+    Forbidden,
+    NoSpace,
+    NotFound,
+    Refused,
+    TooMany,
+    Unauthorized,
+)
 from listing import Listing, check_reason
-from models import REJECTED, Comment, Item, ItemTag, Rights, Tag, User
+from models import REJECTED, Comment, Item, ItemTag, Tag, User
 from storage import Incoming, LocalStorage
 
 _NAME_TRIES = 100  # random names tried; a second one is needed once in a blue moon
@@ -22,11 +32,12 @@ UPLOAD_WINDOW = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewItem:
-    """An upload as it was received. Without a listing it stays unlisted."""
+    """An upload as it was received. Without a listing it stays unlisted; it ends at `expires`."""
 
     user_id: int
     original_name: str
     listing: Listing | None = None
+    expires: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +48,7 @@ class Created:
     name: str
     is_pending: bool
     deletion_secret: str
+    expires: datetime | None
 
 
 def require_rate(per_minute: int, user_id: int) -> None:
@@ -65,7 +77,7 @@ def create(config: Config, store: LocalStorage, new: NewItem, file: Incoming) ->
         the item, once it would survive a power cut.
 
     Raises:
-        Blocked, NoSpace, TooMany: it may not be stored.
+        Blocked, Refused, NoSpace, TooMany: it may not be stored.
         Unauthorized: the user was deleted or banned meanwhile.
     """
     extension = files.extension_of(new.original_name)
@@ -79,11 +91,13 @@ def create(config: Config, store: LocalStorage, new: NewItem, file: Incoming) ->
     held: list[str] = []
 
     def work() -> tuple[int, str]:
-        rights = models.find_rights(new.user_id)
+        rights = models.find_rights(new.user_id, file.sha256)
         if rights is None or not rights.is_active:
             raise Unauthorized
         require_rate(config.uploads.per_minute, new.user_id)
-        _require_quota(config, rights, file.size)
+        if rights.is_refused:
+            raise Refused("An admin has taken this content down; this host does not take it again.")
+        victims = quota.make_room(config, new.user_id, rights, file.size)
         waiting = None
         if is_pending:
             waiting = store.hold(file)
@@ -103,6 +117,8 @@ def create(config: Config, store: LocalStorage, new: NewItem, file: Incoming) ->
             raise RuntimeError("no free name was found")
         if new.listing is not None:
             _add_listing(item_id, new.user_id, new.listing)
+        for victim in victims:  # last: up to here, whatever fails leaves them as they were
+            remove(store, victim)
         return item_id, name
 
     try:
@@ -113,7 +129,13 @@ def create(config: Config, store: LocalStorage, new: NewItem, file: Incoming) ->
         for name in held:
             store.delete_pending(name)
         raise
-    return Created(id=item_id, name=name, is_pending=is_pending, deletion_secret=secret)
+    return Created(
+        id=item_id,
+        name=name,
+        is_pending=is_pending,
+        deletion_secret=secret,
+        expires=new.expires,
+    )
 
 
 def _insert(
@@ -134,6 +156,7 @@ def _insert(
         is_oc=bool(listing and listing.is_oc),
         is_shitpost=bool(listing and listing.is_shitpost),
         deletion_hash=credentials.hash_key(secret),
+        expires=new.expires,
     )
 
 
@@ -172,17 +195,6 @@ def require_database_space() -> None:
         raise NoSpace(files.FULL_MESSAGE)
 
 
-def quota_of(config: Config, quota_mb: int | None) -> int:
-    """The space in bytes of a user with this `quota_mb`, None for the default; 0 is no limit."""
-    return config.uploads.quota_bytes if quota_mb is None else quota_mb * files.MIB
-
-
-def _require_quota(config: Config, rights: Rights, size: int) -> None:
-    quota = quota_of(config, rights.quota_mb)
-    if quota and rights.bytes + size > quota:
-        raise NoSpace(f"This upload would pass your quota of {quota // files.MIB} MB.")
-
-
 def delete_own(store: LocalStorage, user: User, name: str) -> None:
     """Delete the file `name` of `user`, for good once this returns.
 
@@ -192,10 +204,10 @@ def delete_own(store: LocalStorage, user: User, name: str) -> None:
     """
 
     def work() -> None:
-        item = _named(name)
+        item = named(name)
         if item.user_id != user.id:
             raise Forbidden("This file belongs to someone else.")
-        _remove(store, item)
+        remove(store, item)
 
     models.write(work)
 
@@ -214,7 +226,7 @@ def delete_own_item(store: LocalStorage, user: User, item_id: int) -> None:
             raise NotFound("There is no such item.")
         if item.user_id != user.id:
             raise Forbidden("This item belongs to someone else.")
-        _remove(store, item)
+        remove(store, item)
 
     models.write(work)
 
@@ -225,29 +237,10 @@ def delete_own_items(store: LocalStorage, user: User, item_ids: list[int]) -> in
     def work() -> int:
         mine = list(Item.select().where(Item.id.in_(item_ids), Item.user == user.id))
         for item in mine:
-            _remove(store, item)
+            remove(store, item)
         return len(mine)
 
     return models.write(work)
-
-
-def take_down(
-    store: LocalStorage, admin: User, *, name: str | None = None, item_id: int | None = None
-) -> None:
-    """Delete anybody's item, by its file's name or by its id, as an admin.
-
-    Raises:
-        NotFound: there is no such file or item.
-    """
-
-    def work() -> None:
-        item = _named(name) if name is not None else Item.get_or_none(Item.id == item_id)
-        if item is None:
-            raise NotFound("There is no such item.")
-        _remove(store, item)
-        audit.record(admin.id, "delete file", f"item {item.id} of #{item.user_id}")
-
-    models.write(work)
 
 
 def find_by_deletion_secret(name: str, secret: str) -> Item | None:
@@ -270,7 +263,7 @@ def delete_by_secret(store: LocalStorage, name: str, secret: str) -> None:
         item = find_by_deletion_secret(name, secret)
         if item is None:
             raise NotFound("There is nothing to delete under this link.")
-        _remove(store, item)
+        remove(store, item)
 
     models.write(work)
 
@@ -364,14 +357,19 @@ def _waiting(item_id: int) -> Item:
 
 
 def _decide(item: Item, state: str, admin: User, act: str, reason: str | None) -> None:
-    Item.update(state=state, pending_name=None, reason=reason, reviewed=models.now()).where(
-        Item.id == item.id
-    ).execute()
+    changed = {"state": state, "pending_name": None, "reason": reason, "reviewed": models.now()}
+    if state == "rejected":
+        changed["expires"] = None  # without bytes there is nothing to end; the row stays its time
+    Item.update(**changed).where(Item.id == item.id).execute()
     audit.record(admin.id, act, f"item {item.id} of #{item.user_id}")
 
 
-def _named(name: str) -> Item:
-    """The item whose bytes are, or wait to be, under `name`."""
+def named(name: str) -> Item:
+    """The item whose bytes are, or wait to be, under `name`.
+
+    Raises:
+        NotFound: there is none.
+    """
     item = None
     if files.NAME_PATTERN.fullmatch(name):
         item = Item.get_or_none(Item.name == name, ~REJECTED)
@@ -380,8 +378,11 @@ def _named(name: str) -> Item:
     return item
 
 
-def _remove(store: LocalStorage, item: Item) -> None:
-    """Bytes first: on a full disk the row could not be deleted, and nobody could free space."""
+def remove(store: LocalStorage, item: Item) -> None:
+    """Delete an item, within a write.
+
+    Bytes first: on a full disk the row could not be deleted, and nobody could free space.
+    """
     unlink(store, item)
     Item.delete().where(Item.id == item.id).execute()
 

@@ -136,6 +136,8 @@ class Item(Table):
     created = MomentField(default=lambda: now())
     width = IntegerField(null=True)  # pixels, known from the first thumbnail on
     height = IntegerField(null=True)
+    expires = MomentField(null=True)  # None: never
+    pinned = MomentField(null=True)  # None: it may go to make room
 
 
 Item.add_index(Item.user, Item.id, name="item_user_id")
@@ -154,6 +156,19 @@ Item.add_index(Item.user, Item.id, name="item_listed_user", where=LISTED)
 Item.add_index(Item.id, name="item_pending", where=PENDING)
 Item.add_index(Item.pending_name, name="item_pending_name", where=PENDING)
 Item.add_index(Item.reviewed, name="item_rejected", where=REJECTED)
+Item.add_index(Item.expires, name="item_expires", where=Item.expires.is_null(False))
+
+
+class Expired(Table):
+    """What is remembered of an item whose time was over, so that its links say so: its id is this
+    row's."""
+
+    id = IdField()
+    user = ForeignKeyField(User, on_delete="CASCADE")
+    user_id: int
+    name = CharField(max_length=64, unique=True)
+    was_listed = BooleanField()
+    at = MomentField(default=lambda: now(), index=True)
 
 
 class Tag(Table):
@@ -216,6 +231,31 @@ class Report(Table):
 Report.add_index(Report.id, name="report_open", where=Report.closed.is_null())
 
 
+class RefusedContent(Table):
+    """Bytes that nobody may store any more, since an admin took them down."""
+
+    id = IdField()
+    sha256 = BlobField(unique=True)
+    reason = CharField(max_length=500)
+    admin = ForeignKeyField(User, null=True, on_delete="SET NULL")
+    created = MomentField(default=lambda: now())
+
+
+class Notice(Table):
+    """What a user is told of a file of theirs that an admin took down."""
+
+    id = IdField()
+    user = ForeignKeyField(User, index=False, on_delete="CASCADE")
+    name = CharField(max_length=64)
+    original_name = CharField(max_length=255)
+    reason = CharField(max_length=500)
+    is_refused = BooleanField()
+    created = MomentField(default=lambda: now(), index=True)
+
+
+Notice.add_index(Notice.user, Notice.id, name="notice_user_id")
+
+
 class Failure(Table):
     """One failed guess at a password or key; both buckets are hashes, never names."""
 
@@ -255,8 +295,8 @@ class Audit(Table):
 
 
 TABLES = [
-    User, ApiKey, RegistrationKey, Item, Tag, ItemTag, Comment, Session, Report, Failure, Counter,
-    Day, Audit,
+    User, ApiKey, RegistrationKey, Item, Expired, Tag, ItemTag, Comment, Session, Report,
+    RefusedContent, Notice, Failure, Counter, Day, Audit,
 ]  # fmt: skip
 
 
@@ -269,11 +309,16 @@ _SELECT_KEY = (
     "select api_key.id, api_key.last_used, user.id from api_key join user on user.id = user_id"
     " where key_hash = ? and not is_banned and not is_deleting"
 )
-_SELECT_RIGHTS = "select is_banned, is_deleting, bytes, quota_mb from user where id = ?"
+_SELECT_RIGHTS = (
+    "select is_banned, is_deleting, bytes, quota_mb,"
+    " exists (select 1 from refused_content where sha256 = ?) from user where id = ?"
+)
 _SELECT_RECENT = "select created from item where user_id = ? order by id desc limit 1 offset ?"
+_SELECT_EXPIRY = "select expires from item where name = ?"
 _INSERT_ITEM = (
     "insert into item (user_id, name, original_name, size, sha256, state, pending_name, rating,"
-    " is_oc, is_shitpost, deletion_hash, created) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " is_oc, is_shitpost, deletion_hash, created, expires)"
+    " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " on conflict (name) do nothing returning id"
 )
 
@@ -306,19 +351,26 @@ def find_key(key_hash: bytes) -> tuple[int, datetime | None, int] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rights:
-    """What a user may store just now; sizes are bytes, `quota_mb` is None for the default."""
+    """What a user may store just now; sizes are bytes, `quota_mb` is None for the default.
+
+    `is_refused` is of the content, whoever sends it.
+    """
 
     is_active: bool
+    is_refused: bool
     bytes: int
     quota_mb: int | None
 
 
-def find_rights(user_id: int) -> Rights | None:
-    """The rights of a user as they stand in this transaction, or None."""
-    row = _first(_SELECT_RIGHTS, user_id)
+def find_rights(user_id: int, sha256: bytes) -> Rights | None:
+    """The rights of a user, as they stand in this transaction, to store bytes with this hash; or
+    None when there is no such user."""
+    row = _first(_SELECT_RIGHTS, sha256, user_id)
     if row is None:
         return None
-    return Rights(is_active=not (row[0] or row[1]), bytes=row[2], quota_mb=row[3])
+    return Rights(
+        is_active=not (row[0] or row[1]), is_refused=bool(row[4]), bytes=row[2], quota_mb=row[3]
+    )
 
 
 def find_nth_newest(user_id: int, number: int) -> datetime | None:
@@ -343,8 +395,15 @@ def insert_item(user_id: int, **values: Any) -> int | None:
         values["is_shitpost"],
         values["deletion_hash"],
         Item.created.db_value(now()),
+        Item.expires.db_value(values.get("expires")),
     )
     return None if row is None else int(row[0])
+
+
+def find_expiry(name: str) -> tuple[bool, datetime | None]:
+    """Whether there is an item `name`, and when it expires."""
+    row = _first(_SELECT_EXPIRY, name)
+    return row is not None, None if row is None else Item.expires.python_value(row[0])
 
 
 def _first(sql: str, *values: object) -> Any:
@@ -417,6 +476,13 @@ def close_database() -> None:
     if _writer is not None:
         _writer.close()
     _writer = _space = None
+
+
+def disconnect() -> None:
+    """Close this thread's connection, at the end of a thread."""
+    if database.obj is not None:
+        with _writer or nullcontext():
+            database.close()
 
 
 def write(work: Callable[[], T]) -> T:

@@ -105,8 +105,8 @@ def _responses(route: Route, path: str) -> Node:
     headers = {
         name.rstrip("?"): {
             "description": text,
+            "required": not name.endswith("?"),
             "schema": tables.STRING,
-            **({} if name.endswith("?") else {"required": True}),
         }
         for name, text in route.headers.items()
     }

@@ -130,6 +130,7 @@ INPUTS: dict[str, tuple[str, Node]] = {
     "link": ("What the link that is copied leads to.", {"enum": ["file", "page"]}),
     "reason": ("Why; shown to the owner.", {"type": "string", "maxLength": 500}),
     "strip-metadata": (_STRIP_HELP, _STRIP),
+    "refuse": ("An admin's `1`: nobody may upload the same bytes any more.", {"type": "string"}),
 }
 _RATING_HELP = "Needed unless the upload is a shitpost and the host allows these."
 _TAGS_HELP = "Separated by commas; the host says how many are needed."
@@ -141,6 +142,13 @@ FIELDS: dict[str, Node] = {
     "is_shitpost": {"type": "string", "description": "`1` or `true`: no rating or tags needed."},
 }
 _ALSO: dict[str, Node] = {"strip_metadata": {**_STRIP, "description": _STRIP_HELP}}
+_EXPIRES: Node = {
+    "type": "string",
+    "examples": ["30m", "12h", "7d", "2w", "2027-01-31T12:00:00Z", "never"],
+    "description": "When the file ends: so long after the upload, or at a moment of RFC 3339.",
+}
+FIELDS["expires"] = _EXPIRES
+INPUTS["expires"] = ("When the file ends; before the field and the query of this name.", _EXPIRES)
 QUERIES: dict[str, tuple[str, Node]] = {
     "tag": ("Repeatable: items that carry all of these.", _array(STRING)),
     "rating": ("One rating, or all.", {"enum": [*_RATING["enum"], "all"], "default": "sfw"}),
@@ -194,17 +202,19 @@ WHY = {
     403: "Not for this user, or switched off on this host.",
     404: "There is no such thing, or not for this user.",
     409: "The state of things forbids it.",
+    410: "It was there, and its time is over.",
     413: "The body, the file, or the form is too large.",
     414: "The address, with the fields in its query, is longer than 8,190 bytes; this is no JSON.",
     415: "Files of this extension are not taken here.",
     416: "The file has no such part.",
     429: "Too many failures or uploads; ask again after Retry-After.",
+    451: "An admin has taken this content down.",
     503: "No place free just now; ask again after Retry-After.",
     507: "No space left, or the upload would pass the quota.",
 }
 _LOGIN = "400 401 413 429 503"
 _LIST = "400 401 413"
-_UPLOAD = "400 401 413 415 429 507"
+_UPLOAD = "400 401 413 415 429 451 507"
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +267,7 @@ _SENT = {
     "X-File-URL?": "The file itself; not while it waits for approval.",
     "X-Metadata?": "What became of a picture's metadata, if it was to be removed: removed, clean, "
     "unparsed, untouched.",
+    "Expires-At?": "The moment at which the file ends; without one it stays.",
 }
 
 _INFO = _object(
@@ -299,9 +310,9 @@ ROUTES = (
            "", _VALID, "401 413"),
     Route("POST /api/files/list", "listFiles", "The user's files, newest first", "user",
            "limit? offset?", _array(_NAME), _LIST),
-    Route("POST /api/files/upload", "upload", "Store a file, unlisted", "user", "strip-metadata?",
-           _bare(_object(url=_URL)), _UPLOAD, headers=_SENT,
-           body=_form("uploadFile", **_ALSO)),
+    Route("POST /api/files/upload", "upload", "Store a file, unlisted", "user",
+           "expires? strip-metadata?", _bare(_object(url=_URL)), _UPLOAD, "expires",
+           body=_form("uploadFile", expires=_EXPIRES, **_ALSO), headers=_SENT),
     Route("POST /api/files/delete", "deleteFile", "Delete one of the user's files", "user",
            "file", DELETED, "400 401 403 404 413"),
     Route("POST /api/admin/signup", "signUpAdmin", "Make an admin's account", "all",
@@ -319,7 +330,7 @@ ROUTES = (
     Route("POST /api/admin/list/users", "listUsers", "Every username", "admin",
            "query? limit? offset?", _array(_USERNAME), f"{_LIST} 403"),
     Route("POST /api/admin/delete/file", "takeDownFile", "Delete anybody's file", "admin",
-           "file", DELETED, "400 401 403 404 413"),
+           "file reason? refuse?", DELETED, "400 401 403 404 413"),
     Route("POST /api/admin/delete/user", "deleteUser", "Delete anybody's account", "admin",
            "username", "This user has been deleted", "400 401 403 404 409 413"),
     Route("POST /api/admin/ban/user", "ban", "Shut a user out; the files stay", "admin",
@@ -329,18 +340,18 @@ ROUTES = (
     Route("GET /api/openapi.json", "openapi", "This description", "all", "",
            {"type": "object", "required": ["openapi", "info", "paths"]}, ""),
     Route("POST /api/v2/upload", "uploadItem", "Store a file as an item of the gallery", "key",
-           "strip-metadata?", _bare(_LIVE_OR_PENDING), _UPLOAD, " ".join(FIELDS), also={"414": {}},
-           body=_form("file", **FIELDS, **_ALSO), headers=_SENT),
+           "expires? strip-metadata?", _bare(_LIVE_OR_PENDING), _UPLOAD, " ".join(FIELDS),
+           also={"414": {}}, body=_form("file", **FIELDS, **_ALSO), headers=_SENT),
     Route("POST /api/v2/sharex", "f0ckmUploader", "ShareX uploader for /api/v2/upload", "key",
            "link?", ref("F0ckmUploader"), "400 401 413", headers=_SXCU),
     Route("GET /api/v2/items", "listItems", "The gallery, newest first", "all, key or admin",
            "", ref("Gallery"), "400 401", _GALLERY),
     Route("GET /api/v2/items/{itemid}", "showItem", "One item", "all, key or admin",
-           "", ref("Item"), "401 404"),
+           "", ref("Item"), "401 404 410"),
     Route("DELETE /api/v2/items/{itemid}", "deleteItem", "Delete an item", "key or admin",
-           "", _DONE, "401 403 404"),
+           "reason? refuse?", _DONE, "400 401 403 404 413"),
     Route("GET /api/v2/items/{itemid}/file", "showItemFile", "The bytes, also while it waits",
-           "key or admin", "", _FILE, "401 403 404 416", also=_PARTS),
+           "key or admin", "", _FILE, "401 403 404 410 416", also=_PARTS),
     Route("GET /api/v2/queue", "listQueue", "Waiting items, newest first", "admin",
            "", ref("Queue"), "400 401 403 413", "before limit"),
     Route("POST /api/v2/queue/{itemid}/approve", "approve", "Make a waiting item public",
@@ -353,12 +364,12 @@ ROUTES = (
                "content": {"text/plain": {"schema": {"const": "unavailable\n"}}}}}),
     Route("GET /metrics", "metrics", "What the server counts, for Prometheus", "admin",
            "", {"text/plain": {"schema": STRING}}, "401 403"),
-    Route("GET /f/{name}", "file", "The bytes of a public file", "all", "", _FILE, "404 416",
+    Route("GET /f/{name}", "file", "The bytes of a public file", "all", "", _FILE, "404 410 416",
            also=_PARTS),
     Route("GET /d/{name}", "download", "The bytes under the name that their sender gave them",
-           "all", "", _FILE, "404 416", also=_PARTS),
+           "all", "", _FILE, "404 410 416", also=_PARTS),
     Route("GET /t/{name}", "thumbnail", "A small picture of a public picture or video", "all", "",
-           {"image/webp": {"schema": _BYTES}}, "404 416 503 507", also=_PARTS),
+           {"image/webp": {"schema": _BYTES}}, "404 410 416 503 507", also=_PARTS),
     Route("GET /robots.txt", "robots", "What search engines may find", "all",
            "", {"text/plain": {"schema": STRING}}, ""),
     Route("GET /delete/{name}/{secret}", "askDeletion", "Ask whether to delete the file", "all",

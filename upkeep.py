@@ -8,9 +8,11 @@ from typing import TypeVar
 
 from peewee import PeeweeException
 
+import expiry
 import gallery
 import items
 import models
+import takedown
 from errors import ServiceError
 from models import Item
 from storage import LocalStorage
@@ -141,6 +143,8 @@ def tidy(store: LocalStorage) -> None:
     """Finish what was cut short, and drop rows whose time is over."""
     items.undo_releases(store)
     items.forget_rejected()
+    expiry.end_due(store)
+    takedown.forget_notices()
     items.forget_unused_tags()
 
 

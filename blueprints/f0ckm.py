@@ -8,13 +8,15 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 import auth
+import expiry
 import gallery
 import intake
 import items
 import sharex
+import takedown
 import thumbnails
 from auth import INVALID_TOKEN, read_input
-from blueprints.answers import rfc3339, sharex_attachment, stored_file
+from blueprints.answers import is_yes, rfc3339, sharex_attachment, stored_file
 from blueprints.receive import Answer, Endpoint, Sent, answer, strip
 from context import Services, get_config, get_storage
 from errors import Forbidden, Invalid, NoFile, NotFound, ServiceError, Unauthorized
@@ -64,12 +66,13 @@ def _store(services: Services, sent: Sent) -> Answer:
         rating=sent.field_or_query("rating"),
         tags=sent.field_or_query("tags"),
         comment=sent.field_or_query("comment"),
-        is_oc=_is_yes(sent.field_or_query("is_oc")),
-        is_shitpost=_is_yes(sent.field_or_query("is_shitpost")),
+        is_oc=is_yes(sent.field_or_query("is_oc")),
+        is_shitpost=is_yes(sent.field_or_query("is_shitpost")),
     )
     file = strip(services, sent, file, is_listed=True)
     name = sent.received.original_name
-    new = NewItem(user_id=sent.user_id, original_name=name, listing=listing)
+    expires = expiry.check(services.config.uploads, sent.wish("expires"))
+    new = NewItem(user_id=sent.user_id, original_name=name, listing=listing, expires=expires)
     created = items.create(services.config, services.storage, new, file)
     site, waits = services.config.site.url, created.is_pending
     url = site if waits else f"{site}{created.id}"
@@ -96,10 +99,6 @@ UPLOAD = Endpoint(
     store=_store,
 )
 bp.add_url_rule("/upload", "upload", UPLOAD.view, methods=["POST"])
-
-
-def _is_yes(value: str) -> bool:
-    return value.strip().lower() in ("1", "true")
 
 
 @bp.post("/sharex")
@@ -154,7 +153,9 @@ def delete_item(item_id: str) -> ResponseReturnValue:
     """Delete an item, by its owner's key or an admin's token."""
     viewer, admin = _viewer()
     if admin is not None:
-        items.take_down(get_storage(), admin, item_id=_number(item_id))
+        reason, refuse = read_input("reason"), is_yes(read_input("refuse"))
+        number = _number(item_id)
+        takedown.take_down(get_storage(), admin, item_id=number, reason=reason, refuse=refuse)
     elif viewer is not None:
         items.delete_own_item(get_storage(), viewer, _number(item_id))
     else:

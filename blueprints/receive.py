@@ -14,6 +14,7 @@ import intake
 import items
 import metadata
 from auth import Environ, header_of
+from blueprints.answers import rfc3339
 from body import Stream, large_reads
 from context import Services, get_services, services_of
 from errors import ServiceError, TooLarge
@@ -208,6 +209,8 @@ def answer(services: Services, sent: Sent, created: Created, url: str, document:
         *links(services, created),
         *sent.told,
     ]
+    if created.expires is not None:
+        headers.append(("Expires-At", rfc3339(created.expires)))
     return Answer(headers, body)
 
 

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import config as configuration
 import metrics
 import start
+import timer
 
 _DELETION = re.compile(r"(/delete/[A-Za-z0-9.]+/)[^/]*")
 
@@ -188,6 +189,7 @@ logger_class = RequestLog
 accesslog = "-"
 
 _started: start.Started | None = None
+_timer: timer.Timer | None = None
 
 
 def on_starting(server: Any) -> None:
@@ -222,12 +224,22 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """In each worker, after the fork: open database and files."""
+    """In each worker, after the fork: open database and files, and look at the clock."""
+    global _timer
     import context
+    import timer
 
-    context.attach(worker.app.wsgi(), None)
+    services = context.attach(worker.app.wsgi(), None)
     gc.freeze()
     gc.enable()
+    _timer = timer.Timer(_config.database.path, services.storage)
+    _timer.start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """In a worker that ends."""
+    if _timer is not None:
+        _timer.stop()
 
 
 def child_exit(server: Any, worker: Any) -> None:

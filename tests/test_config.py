@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,9 @@ def test_defaults(file: Path) -> None:
             blocked_extensions=frozenset(),
             per_minute=120,
             strip_metadata="listed",
+            when_full="refuse",
+            default_expiry=None,
+            max_expiry=None,
         ),
         accounts=config.Accounts(
             registration=True,
@@ -181,6 +185,9 @@ def test_a_linked_file_belongs_to_the_folder_of_the_link(tmp_path: Path) -> None
         pytest.param("server", "log_format", "JSON", "json", id="choice-any-case"),
         pytest.param("storage", "directory", "/srv/files", Path("/srv/files"), id="absolute"),
         pytest.param("database", "url", "sqlite:////srv/a.db", "sqlite:////srv/a.db", id="sqlite"),
+        pytest.param("uploads", "max_expiry", "2W", timedelta(days=14), id="duration"),
+        pytest.param("uploads", "max_expiry", "36500d", timedelta(days=36500), id="longest"),
+        pytest.param("uploads", "default_expiry", "", None, id="no-duration"),
         pytest.param(
             "uploads",
             "blocked_extensions",
@@ -360,6 +367,11 @@ def test_refused_variables(file: Path, variable: str, value: str, expected: str)
         pytest.param("uploads", "blocked_extensions", "exe, a/b", id="extension-slash"),
         pytest.param("uploads", "blocked_extensions", "x" * 11, id="extension-long"),
         pytest.param("uploads", "blocked_extensions", "*.exe", id="extension-star"),
+        pytest.param("uploads", "when_full", "evict", id="when-full"),
+        pytest.param("uploads", "max_expiry", "7", id="duration-without-unit"),
+        pytest.param("uploads", "max_expiry", "0d", id="duration-0"),
+        pytest.param("uploads", "default_expiry", "never", id="duration-word"),
+        pytest.param("uploads", "default_expiry", "36501d", id="duration-too-long"),
         pytest.param("gallery", "shitpost_mode", "never", id="shitpost-mode"),
         pytest.param("gallery", "visitors", "nsfw", id="visitors"),
     ],
@@ -470,6 +482,11 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
             "[accounts]\nadmin_registration = on\nadmin_key = 123456789012345\n",
             "[accounts] admin_registration = 'on': expected an admin_key of 16 characters or more",
             id="admin-key-of-15",
+        ),
+        pytest.param(
+            "[uploads]\ndefault_expiry = 15d\nmax_expiry = 2w\n",
+            "[uploads] default_expiry = '15d': expected no later end than max_expiry",
+            id="expiry",
         ),
         pytest.param(
             "[accounts]\ninvite_only = yes\nregistration = no\n",

@@ -15,7 +15,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 import models
-from models import Comment, RegistrationKey, Report, Session, User
+from models import Comment, Notice, RefusedContent, RegistrationKey, Report, Session, User
 from tests.conftest import PASSWORD, PNG, Kissa, Person
 from tests.people import OURS, Browser, approve
 from tests.routes import routes
@@ -65,6 +65,8 @@ TABLE = """
 401 404 200 404 POST /files/delete id={plain}
 401 404 303 404 POST /files/delete id={plain}&sure=1
 303 303 303 303 GET  /files/delete
+401 404 303 404 POST /files/expiry id={plain}&expires=1d
+401 404 303 404 POST /files/pin id={plain}&pin=1
 303 200 200 200 GET  /settings
 401 200 200 200 POST /settings/token
 303 303 303 303 GET  /settings/token
@@ -92,6 +94,10 @@ TABLE = """
 401 403 403 303 POST /admin/reports/{report}/close
 303 403 403 200 GET  /admin/uploads
 401 403 403 303 POST /admin/uploads/delete item={listed}
+401 403 403 303 POST /admin/uploads/delete item={listed}&reason=spam&refuse=1
+303 403 403 200 GET  /admin/refused
+401 403 403 303 POST /admin/refused/{refusal}/lift
+401 404 303 404 POST /files/notices/{notice}/dismiss
 303 403 403 200 GET  /admin/users
 401 403 403 303 POST /admin/users/{bystander_id}/ban
 401 403 403 303 POST /admin/users/{bystander_id}/unban
@@ -204,6 +210,23 @@ class Scene:
     def report(self) -> int:
         Browser(self.kissa, self.bystander).does(f"/{self.listed}/report", text="look")
         return int(Report.select().order_by(Report.id.desc()).get().id)
+
+    def take_down(self) -> None:
+        """The owner loses a file, whose content is refused from then on."""
+        content = f"taken down {self.number}".encode()
+        name = self.kissa.upload_name(self.person, content)
+        inputs = self.staff.by_admin_token | {"file": name, "refuse": "1"}
+        assert self.kissa.post("/api/admin/delete/file", inputs).status_code == 200
+
+    @cached_property
+    def refusal(self) -> int:
+        self.take_down()
+        return int(RefusedContent.select().order_by(RefusedContent.id.desc()).get().id)
+
+    @cached_property
+    def notice(self) -> int:
+        self.take_down()
+        return int(Notice.select().order_by(Notice.id.desc()).get().id)
 
     @cached_property
     def key(self) -> int:

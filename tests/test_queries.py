@@ -12,9 +12,11 @@ from typing import Any, cast
 import pytest
 
 import accounts
+import expiry
 import gallery
 import items
 import models
+import takedown
 import upkeep
 from models import Item
 from tests.conftest import Clock, Kissa, Person
@@ -136,6 +138,9 @@ PLAIN: list[tuple[str, str, str, dict[str, str]]] = [
                                       "regkey": "01234567-89ab-4cde-8f01-23456789abcd"}),
     ("POST", "/api/files/delete", TOKEN, {"file": "abcdefg.txt"}),
     ("GET", "/f/abcdefg.txt", "", {}),
+    ("GET", "/d/abcdefg.txt", "", {}),
+    ("GET", "/t/abcdefg.txt", "", {}),
+    ("GET", "/999", "", {}),
     ("GET", "/", "", {}),
     ("GET", "/1", "", {}),
     ("GET", "/healthz", "", {}),
@@ -257,6 +262,7 @@ VIEWED: list[tuple[str, str, list[str]]] = [
         for after in ("", after)
     ),
     ("alice", "/files/links?id=1&id=3", []),
+    ("alice", "/upload", []),
     ("alice", "/settings", ["USE TEMP B-TREE FOR ORDER BY"]),
     ("alice", "/settings/delete", []),
     ("admin", "/admin", list(FEW)[:1]),
@@ -273,6 +279,8 @@ VIEWED: list[tuple[str, str, list[str]]] = [
     ("admin", "/admin/users?q=al", []),
     ("admin", "/admin/users?q=al&after=alex", []),
     ("admin", "/admin/keys", []),
+    ("admin", "/admin/refused", []),
+    ("admin", "/admin/refused?before=2", []),
     ("admin", "/admin/audit", []),
     ("admin", "/admin/audit?before=2", []),
 ]  # fmt: skip
@@ -295,7 +303,12 @@ def test_acts_on_pages(full: Kissa, collector: Collector) -> None:
     alice.does("/1/edit", rating="sfw", tags="x,y")
     admin.does("/1/report", text="look")
     admin.does("/admin/queue", act="approve", item="2")
-    admin.does("/admin/uploads/delete", item="3")
+    admin.does("/admin/uploads/delete", item="3", refuse="1", reason="spam")
+    admin.does("/admin/refused/1/lift")
+    alice.text("/files")
+    alice.does("/files/notices/1/dismiss")
+    alice.does("/files/pin", id=["1", "3"], pin="1")
+    alice.does("/files/expiry", id=["1", "3"], expires="1d")
     alice.does("/files/delete", id="1", sure="1")
     alice.does("/settings/sessions/end-others")
     alice.does("/signout")
@@ -310,6 +323,35 @@ def test_uploads_and_deletes(full: Kissa, collector: Collector) -> None:
     full.post("/api/files/delete", alice.by_token | {"file": name})
     assert len(collector.found) > 12
     assert [fault for sql, plan in collector.plans() for fault in faults(sql, plan)] == []
+
+
+@pytest.fixture
+def crowded(start: Callable[..., Kissa]) -> Kissa:
+    """An app on which old files make room for new ones."""
+    return start(uploads_quota_mb=1, uploads_when_full="evict_oldest")
+
+
+def test_making_room(crowded: Kissa, collector: Collector) -> None:
+    kissa, alice = crowded, crowded.person("alice")
+    for _ in range(3):
+        kissa.upload_name(alice, bytes(400_000))
+    plans = collector.plans()
+    assert [fault for sql, plan in plans for fault in faults(sql, plan)] == []
+    (plan,) = [plan for sql, plan in plans if '"pinned" IS NULL' in sql and "SELECT" in sql]
+    assert "INDEX item_user_id (user_id=? AND id>?)" in plan[0]
+
+
+def test_the_end_of_a_file(full: Kissa, collector: Collector, clock: Clock) -> None:
+    alice: Person = full.people["alice"]  # type: ignore[attr-defined]
+    full.upload(alice, expires="1h")
+    clock.advance(hours=1)
+    collector.found.clear()
+    assert expiry.end_due(full.services.storage) == 1
+    plans = collector.plans()
+    assert [fault for sql, plan in plans for fault in faults(sql, plan)] == []
+    due = [plan for sql, plan in plans if 'WHERE ("t1"."expires" <= ?)' in sql]
+    assert len(due) == 3  # is there one, which ones, is there another
+    assert all(any("INDEX item_expires (expires<?)" in step for step in plan) for plan in due)
 
 
 def test_end_of_an_account(full: Kissa, collector: Collector) -> None:
@@ -330,6 +372,7 @@ def test_upkeep(full: Kissa, collector: Collector, clock: Clock) -> None:
     items.undo_releases(store)
     clock.advance(days=60)
     assert items.forget_rejected() == 1
+    assert takedown.forget_notices() == 0
     wrong = [fault for sql, plan in collector.plans() for fault in faults(sql, plan)]
     # Whether there is any item; and all waiting ones, by the index that holds nothing else.
     assert [fault.split(" in ")[0] for fault in wrong] == [

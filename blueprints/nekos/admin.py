@@ -6,9 +6,10 @@ from flask.typing import ResponseReturnValue
 import accounts
 import auth
 import gallery
-import items
 import keys
-from auth import require_input
+import takedown
+from auth import read_input, require_input
+from blueprints.answers import is_yes
 from blueprints.nekos import bp, json_array, page, query, sentence
 from context import get_config, get_services, get_storage
 from errors import Conflict
@@ -72,7 +73,8 @@ def list_users() -> ResponseReturnValue:
 def delete_any_file() -> ResponseReturnValue:
     """Delete anybody's file."""
     admin, name = auth.require_admin(), require_input("file")
-    items.take_down(get_storage(), admin, name=name)
+    reason, refuse = read_input("reason"), is_yes(read_input("refuse"))
+    takedown.take_down(get_storage(), admin, name=name, reason=reason, refuse=refuse)
     return sentence(f"{name} has been deleted!")
 
 

@@ -3,6 +3,7 @@
 from flask.typing import ResponseReturnValue
 
 import auth
+import expiry
 import gallery
 import intake
 import items
@@ -28,7 +29,8 @@ def _store(services: Services, sent: Sent) -> Answer:
     if received.file is None and received.stray_field is not None:
         raise NoFile(f"No file provided: it belongs in the field {_FIELD}.")
     file = strip(services, sent, intake.require_file(received), is_listed=False)
-    new = NewItem(user_id=sent.user_id, original_name=received.original_name)
+    expires = expiry.check(services.config.uploads, sent.wish("expires"))
+    new = NewItem(user_id=sent.user_id, original_name=received.original_name, expires=expires)
     created = items.create(services.config, services.storage, new, file)
     url = services.config.site.upload_url + created.name
     return answer(services, sent, created, url, {"url": url})

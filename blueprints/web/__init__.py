@@ -21,8 +21,10 @@ _TITLES = {
     404: "Nothing here",
     405: "This does not work",
     409: "This does not work",
+    410: "Gone",
     413: "Too large",
     429: "A moment, please",
+    451: "Not taken here",
     503: "A moment, please",
     507: "No space left",
 }

@@ -10,11 +10,11 @@ import auth
 import charts
 import comments
 import gallery
-import items
 import keys
 import media
 import people
 import rights
+import takedown
 from blueprints.web import back_to, bp, page, same_origin
 from blueprints.web.ids import before_id, number
 from context import get_config, get_services, get_storage
@@ -143,8 +143,32 @@ def take_down() -> ResponseReturnValue:
     """Delete an upload of anybody's."""
     same_origin()
     admin = auth.require_admin_viewer()
-    items.take_down(get_storage(), admin, item_id=number(request.form.get("item", "")))
+    form = request.form
+    wanted, reason = number(form.get("item", "")), form.get("reason", "")
+    refuse = form.get("refuse") == "1"
+    takedown.take_down(get_storage(), admin, item_id=wanted, reason=reason, refuse=refuse)
     return back_to((request.form.get("back") == "reports" and "/admin/reports") or "/admin/uploads")
+
+
+@bp.get("/admin/refused")
+def admin_refused() -> ResponseReturnValue:
+    """Content that is refused, newest first."""
+    auth.require_admin_viewer()
+    rows = takedown.list_refused(before=before_id(), limit=PER_PAGE + 1)
+    refused = rows[:PER_PAGE]
+    return page(
+        "web/admin/refused.html",
+        refused=refused,
+        older=refused[-1].id if len(rows) > PER_PAGE else None,
+    )
+
+
+@bp.post("/admin/refused/<refused_id>/lift")
+def lift_refusal(refused_id: str) -> ResponseReturnValue:
+    """Take a content again."""
+    same_origin()
+    takedown.lift(auth.require_admin_viewer(), number(refused_id))
+    return back_to("/admin/refused")
 
 
 @bp.get("/admin/keys")

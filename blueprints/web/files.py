@@ -7,6 +7,7 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 
 import auth
+import expiry
 import gallery
 import media
 from blueprints.answers import stored_file
@@ -22,7 +23,8 @@ _ROBOTS = "User-agent: *\n" + "".join(f"Disallow: {path}\n" for path in _HIDDEN)
 
 @bp.get("/f/<name>", provide_automatic_options=False)
 def show_file(name: str) -> ResponseReturnValue:
-    """The bytes of a public file."""
+    """The bytes of a public file, until its time is over."""
+    expiry.require_file_alive(name)
     return _public(name, name)
 
 

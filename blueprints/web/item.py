@@ -5,9 +5,11 @@ from flask.typing import ResponseReturnValue
 
 import auth
 import comments
+import expiry
 import gallery
 import items
 import media
+import takedown
 import texts
 from blueprints.web import back_to, bp, page, same_origin
 from blueprints.web.gallery import View, is_veiled
@@ -46,6 +48,7 @@ def show_item(item_id: str) -> ResponseReturnValue:
         file_url=_file_url(item),
         media_type=media.media_type(item.name),
         is_listed=is_listed,
+        expiries=expiry.choices(get_config().uploads),
     )
     if item.rating != "sfw" or not is_listed:
         response.headers["X-Robots-Tag"] = "noindex"
@@ -105,7 +108,9 @@ def delete_item(item_id: str) -> ResponseReturnValue:
     viewer, wanted = auth.require_viewer(), number(item_id)
     item = gallery.get_item(wanted, viewer=viewer, as_admin=viewer.role == "admin")
     if viewer.role == "admin" and item.user_id != viewer.id:
-        items.take_down(get_storage(), viewer, item_id=wanted)
+        form = request.form
+        reason, refuse = form.get("reason", ""), form.get("refuse") == "1"
+        takedown.take_down(get_storage(), viewer, item_id=wanted, reason=reason, refuse=refuse)
         return back_to("/")
     items.delete_own_item(get_storage(), viewer, wanted)
     return back_to("/files")

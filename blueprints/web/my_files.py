@@ -6,15 +6,18 @@ from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
 import auth
+import expiry
 import items
 import media
+import quota
 import shelf
+import takedown
 from blueprints.web import back_to, bp, page, safe_next, same_origin
 from blueprints.web.gallery import is_veiled
 from blueprints.web.ids import number
 from context import get_config, get_storage
 from errors import Invalid
-from models import Item
+from models import Item, User
 from thumbnails import is_possible
 
 STATES = {
@@ -48,8 +51,11 @@ def my_files() -> ResponseReturnValue:
         scanned=shelf.SCANNED,
         url=url,
         this_page=url(after=after or None),
+        expiries=expiry.choices(get_config().uploads),
         is_first=not after,
         deleted=_deleted(),
+        notices=takedown.list_notices(viewer) if not after else [],
+        evicting=_evicting(viewer),
         states=STATES,
         kind=media.kind,
         thumbnail=_thumbnail,
@@ -71,6 +77,34 @@ def delete_files() -> ResponseReturnValue:
         return page("web/files_delete.html", items=mine, size=size, target=target)
     count = items.delete_own_items(get_storage(), viewer, chosen)
     return back_to(f"{target}{'&' if '?' in target else '?'}deleted={count}")
+
+
+@bp.post("/files/expiry")
+def change_expiry() -> ResponseReturnValue:
+    """Let the chosen files end at another time."""
+    same_origin()
+    viewer, chosen = auth.require_viewer(), _chosen(request.form.getlist("id"))
+    target = safe_next(request.form.get("next") or url_for("web.my_files"))
+    expiry.change(get_config().uploads, viewer, chosen, request.form.get("expires", ""))
+    return back_to(target)
+
+
+@bp.post("/files/pin")
+def pin_files() -> ResponseReturnValue:
+    """Keep the chosen files when room is made, or no longer."""
+    same_origin()
+    viewer, chosen = auth.require_viewer(), _chosen(request.form.getlist("id"))
+    target = safe_next(request.form.get("next") or url_for("web.my_files"))
+    quota.pin(viewer, chosen, is_pinned=request.form.get("pin") == "1")
+    return back_to(target)
+
+
+@bp.post("/files/notices/<notice_id>/dismiss")
+def dismiss_notice(notice_id: str) -> ResponseReturnValue:
+    """Show no more what was taken down."""
+    same_origin()
+    takedown.dismiss(auth.require_viewer(), number(notice_id))
+    return back_to(url_for("web.my_files"))
 
 
 @bp.get("/files/links")
@@ -100,6 +134,13 @@ def _deleted() -> int:
     """How many files have just been deleted."""
     value = request.args.get("deleted", "")
     return int(value) if value.isascii() and value.isdigit() and len(value) < 3 else 0
+
+
+def _evicting(viewer: User) -> int:
+    """The bytes beyond which one's oldest files go; 0 where none ever do."""
+    config = get_config()
+    is_on = config.uploads.when_full == "evict_oldest"
+    return quota.quota_of(config, viewer.quota_mb) if is_on else 0
 
 
 def _link(item: Item) -> str | None:

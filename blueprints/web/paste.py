@@ -4,6 +4,7 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 
 import auth
+import expiry
 import items
 import pastes
 from blueprints.web import bp, page
@@ -34,11 +35,11 @@ def paste() -> ResponseReturnValue:
         text = pastes.check_text(request.form.get("text", ""), config.uploads.max_bytes)
         language = request.form.get("language", "")
         name = pastes.name_for(request.form.get("title", ""), language, text)
+        expires = expiry.check(config.uploads, request.form.get("expires", ""))
+        new = NewItem(user_id=user.id, original_name=name, expires=expires)
         with store.open() as file:
             file.write(text.encode())
-            created = items.create(
-                config, store, NewItem(user_id=user.id, original_name=name), file
-            )
+            created = items.create(config, store, new, file)
             get_services().metrics.count_upload("web", file.size)
     except ServiceError as error:
         return _form(error)
@@ -55,12 +56,15 @@ def paste() -> ResponseReturnValue:
 
 def _form(error: ServiceError | None = None) -> Response:
     """The page, with what was refused still in it."""
+    rules = get_config().uploads
     response = page(
         "web/paste.html",
         error.status if error else 200,
         error=error,
         languages=pastes.LANGUAGES,
-        most=min(pastes.MAX, get_config().uploads.max_bytes),
+        most=min(pastes.MAX, rules.max_bytes),
+        expiries=expiry.choices(rules),
+        usual=expiry.usual(rules),
         sent=request.form if error else {},
     )
     if error is not None and error.retry_after is not None:

@@ -11,8 +11,8 @@ from flask.typing import ResponseReturnValue
 import accounts
 import auth
 import comments
-import items
 import keys
+import quota
 import sessions
 import sharex
 from blueprints.answers import sharex_attachment
@@ -215,7 +215,7 @@ def _show(section: str, error: ServiceError | None = None, **values: Any) -> Res
         error.status if error else 200,
         section=section,
         error=error,
-        quota=items.quota_of(config, viewer.quota_mb),
+        quota=quota.quota_of(config, viewer.quota_mb),
         keys=keys.list_api_keys(viewer),
         most_keys=keys.MAX_API_KEYS,
         sessions=sessions.list_sessions(viewer),

@@ -4,10 +4,12 @@ from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 import auth
+import expiry
 import gallery
 import intake
 import items
 from auth import Environ
+from blueprints.answers import rfc3339
 from blueprints.receive import Endpoint, Sent, strip
 from blueprints.web import bp, page, wants_json
 from context import Services, get_config
@@ -22,7 +24,14 @@ def upload_form() -> ResponseReturnValue:
     """The page."""
     auth.require_viewer()
     config = get_config()
-    return page("web/upload.html", uploads=config.uploads, rules=config.gallery, ratings=RATINGS)
+    return page(
+        "web/upload.html",
+        uploads=config.uploads,
+        rules=config.gallery,
+        ratings=RATINGS,
+        expiries=expiry.choices(config.uploads),
+        usual=expiry.usual(config.uploads),
+    )
 
 
 def _store(services: Services, sent: Sent) -> Response:
@@ -30,17 +39,20 @@ def _store(services: Services, sent: Sent) -> Response:
     listing = _listing(sent.received.fields)
     file = strip(services, sent, file, is_listed=listing is not None)
     name = sent.received.original_name
-    new = NewItem(user_id=sent.user_id, original_name=name, listing=listing)
+    expires = expiry.check(services.config.uploads, sent.wish("expires"))
+    new = NewItem(user_id=sent.user_id, original_name=name, listing=listing, expires=expires)
     created = items.create(services.config, services.storage, new, file)
     site = services.config.site
     link = site.upload_url + created.name if listing is None else f"{site.url}{created.id}"
     if wants_json():
-        answer = jsonify(url=link, waiting=created.is_pending, itemid=created.id)
+        response = jsonify(url=link, waiting=created.is_pending, itemid=created.id)
     else:
         deletion = f"{site.url}delete/{created.name}/{created.deletion_secret}"
-        answer = page("web/sent.html", created=created, link=link, deletion=deletion)
-    answer.headers.extend(sent.told)
-    return answer
+        response = page("web/sent.html", created=created, link=link, deletion=deletion)
+    response.headers.extend(sent.told)
+    if created.expires is not None:
+        response.headers["Expires-At"] = rfc3339(created.expires)
+    return response
 
 
 def _sender(_: Environ) -> int:

@@ -31,5 +31,7 @@ for (const time of document.querySelectorAll("time[data-ago]")) {
   const seconds = (new Date(time.dateTime) - Date.now()) / 1000;
   const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? ["second", 1];
   time.title = time.textContent;
-  time.textContent = unit === "second" ? "just now" : format.format(Math.trunc(seconds / size), unit);
+  const whole = seconds > 0 ? Math.round : Math.trunc; // what ends in 2 days and 23 hours has 3 days
+  const now = seconds > 0 ? "within a minute" : "just now";
+  time.textContent = unit === "second" ? now : format.format(whole(seconds / size), unit);
 }

@@ -45,6 +45,11 @@ function enhance(form) {
     update();
   });
   form.addEventListener("submit", (event) => {
+    if (event.submitter !== erase) {
+      const isExpiry = !event.submitter?.name; // pins have one
+      if (isExpiry && !form.querySelector("[data-expires]").value) event.preventDefault();
+      return;
+    }
     const count = boxes.filter((box) => box.checked).length;
     const them = count === 1 ? "it" : "them";
     if (!window.confirm(`Delete ${files(count)}? Nobody can bring ${them} back.`)) {

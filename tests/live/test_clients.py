@@ -236,6 +236,21 @@ def test_the_gallery_with_every_field(desk: Desk, shell: str) -> None:
     assert desk.server.get(f"/api/v2/items/{bare.rpartition('/')[2]}").json()["is_oc"] is False
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    "option", [("-e", "7d"), ("--expires", "7d"), ("--expires=7d",), ("-qe7d",)], ids=" ".join
+)
+def test_files_that_end_by_themselves(desk: Desk, shell: str, option: tuple[str, ...]) -> None:
+    ran = desk.run("-C", *option, desk.file("shot.png"), desk.file("other.png"), shell=shell)
+    assert (ran.returncode, ran.stderr.count("\n")) == (0, 0)
+    names = [link.rpartition("/")[2] for link in ran.stdout.split()]
+    assert len(names) == 2
+    for name in names:
+        query = "SELECT expires - created FROM item WHERE name = ?"
+        ((length,),) = desk.server.rows(query, name)
+        assert 0 <= 7 * 86_400_000 - length < 60_000
+
+
 def test_refusals_are_told_in_the_servers_words(desk: Desk, alice: Person) -> None:
     name = desk.file("shot.png")
     wrong = alice.token[:-1] + ("0" if alice.token[-1] != "0" else "1")
@@ -437,6 +452,8 @@ def test_a_line_that_is_not_understood_is_not_repeated(desk: Desk) -> None:
         ("-r", "sfw", "shot.png"),
         ("-o", "shot.png"),
         ("-", "-"),
+        ("--expires",),
+        ("-e",),
     ],
     ids=" ".join,
 )
@@ -452,10 +469,11 @@ def test_help_names_every_option(desk: Desk, option: str) -> None:
     shown = desk.run(option).stdout
     options = re.search(r"getopts (\S+)", UPLOAD.read_text())
     assert options
-    for letter in options[1].replace(":", ""):
+    letters = re.sub("[:-]", "", options[1])
+    for letter in letters:
         assert re.search(rf"^  -{letter} ", shown, re.MULTILINE), letter
     documented = (ROOT / "docs" / "clients.md").read_text()
-    assert all(f"`-{letter}" in documented for letter in options[1].replace(":", ""))
+    assert all(f"`-{letter}" in documented for letter in letters)
 
 
 def test_version(desk: Desk) -> None:
