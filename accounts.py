@@ -10,6 +10,7 @@ import credentials
 import items
 import keys
 import models
+import resumable
 import sessions
 from config import Accounts
 from errors import Conflict, Forbidden, NameTaken, NotFound, Unauthorized
@@ -369,6 +370,7 @@ def finish_deletions(store: LocalStorage) -> int:
 def _purge(store: LocalStorage, user_id: int) -> None:
     """Unlink everything, then delete the rows; the first of those writes syncs the folders. No
     upload comes in between: each looks at `is_deleting` again in its own transaction."""
+    resumable.unlink_all(store, user_id)
     last = 0
     fields = (Item.id, Item.name, Item.state, Item.pending_name)
     while True:

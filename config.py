@@ -260,11 +260,19 @@ class Uploads:
         _EXPIRY,
         _read_duration,
     )
+    piece_mb: int = _integer(
+        50, 1, 1024, "Size of the pieces in which the upload page sends larger files, in MB."
+    )
 
     @property
     def max_bytes(self) -> int:
         """The largest file, in bytes."""
         return self.max_size_mb * MB
+
+    @property
+    def piece_bytes(self) -> int:
+        """The pieces of the upload page, in bytes."""
+        return self.piece_mb * MB
 
     @property
     def max_body_bytes(self) -> int:

@@ -24,6 +24,7 @@ USERNAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,31}", re.ASCII)
 
 UPLOAD = b"kissa upload token v1"
 ADMIN = b"kissa admin token v1"
+DELETION = b"kissa deletion link v1"
 _PEPPER = b"kissa password v1"  # public: it only keeps these hashes from fitting another site's
 
 
@@ -174,3 +175,10 @@ def new_registration_key() -> str:
 def new_deletion_secret() -> str:
     """The secret part of one file's deletion link: 128 bits as 22 characters."""
     return secrets.token_urlsafe(16)
+
+
+def derive_deletion_secret(secret: bytes, name: str) -> str:
+    """The same for an upload that came in pieces under `name`: derived, so that a client that
+    missed the answer can be told it again."""
+    digest = hmac.digest(secret, DELETION + name.encode(), "sha256")
+    return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")

@@ -67,6 +67,12 @@ class NameTaken(Conflict):
     """Another account has this username."""
 
 
+class WrongVersion(ServiceError):
+    """The client speaks another version of the protocol."""
+
+    status = 412
+
+
 class TooLarge(ServiceError):
     """More bytes than the host takes."""
 
@@ -79,6 +85,18 @@ class Blocked(ServiceError):
     status = 415
 
 
+class WrongType(ServiceError):
+    """The body is of another kind than this address takes."""
+
+    status = 415
+
+
+class Locked(ServiceError):
+    """Another request is at it just now."""
+
+    status = 423
+
+
 class TooMany(ServiceError):
     """Too many requests or failures within the time allowed."""
 
@@ -89,6 +107,12 @@ class Refused(ServiceError):
     """Content that an admin has taken down."""
 
     status = 451
+
+
+class WrongChecksum(ServiceError):
+    """The bytes are not those that the client sent; the status is tus's own."""
+
+    status = 460
 
 
 class Busy(ServiceError):

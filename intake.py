@@ -188,19 +188,24 @@ def decode(text: bytes) -> str:
         return text.decode("latin-1")
 
 
-def drain(stream: Stream, limit: int) -> None:
+def drain(stream: Stream, limit: int, seconds: float = DRAIN_SECONDS) -> bool:
     """Read and drop what is left of a refused body, so that the client sees the answer and no
-    reset: up to `limit` bytes and half a minute. A broken connection is no error here."""
-    deadline = time.monotonic() + DRAIN_SECONDS
+    reset: up to `limit` bytes and so many seconds. A broken connection is no error here.
+
+    Returns:
+        whether nothing is left.
+    """
+    deadline = time.monotonic() + seconds
     dropped = 0
     try:
         while dropped <= limit and time.monotonic() < deadline:
             block = stream.read(64 * 1024)
             if not block:
-                return
+                return True
             dropped += len(block)
     except Exception:  # see _read_block; the refusal is what has to be told
-        return
+        return False
+    return False
 
 
 class _Cut(Exception):

@@ -1,5 +1,6 @@
 """Uploads: their rules, and how they are created, deleted, approved and rejected."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -32,12 +33,22 @@ UPLOAD_WINDOW = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewItem:
-    """An upload as it was received. Without a listing it stays unlisted; it ends at `expires`."""
+    """An upload as it was received.
+
+    Args:
+        listing: without one it stays unlisted.
+        expires: when it ends; None for never.
+        admitted: bytes that it was admitted with when it began to come in pieces: they count
+            towards the quota already, and it is no further upload of this minute.
+        deletion_secret: what its deletion link holds; empty for a new one.
+    """
 
     user_id: int
     original_name: str
     listing: Listing | None = None
     expires: datetime | None = None
+    admitted: int = 0
+    deletion_secret: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +77,19 @@ def require_rate(per_minute: int, user_id: int) -> None:
         raise TooMany("Too many uploads in a minute; try again soon.", retry_after=int(wait) + 1)
 
 
-def create(config: Config, store: LocalStorage, new: NewItem, file: Incoming) -> Created:
+def create(
+    config: Config,
+    store: LocalStorage,
+    new: NewItem,
+    file: Incoming,
+    also: Callable[[int], None] = lambda item_id: None,
+) -> Created:
     """Store a received file as an item: bytes on disk first, then its name and row together.
 
     Args:
         new: what was received beside the bytes.
         file: the bytes; whatever happens, the caller closes it.
+        also: what has to hold together with the item, done with its id in the same write.
 
     Returns:
         the item, once it would survive a power cut.
@@ -86,7 +104,7 @@ def create(config: Config, store: LocalStorage, new: NewItem, file: Incoming) ->
     require_database_space()
     file.seal()
     is_pending = new.listing is not None and config.gallery.manual_approval
-    secret = credentials.new_deletion_secret()
+    secret = new.deletion_secret or credentials.new_deletion_secret()
     published: list[str] = []
     held: list[str] = []
 
@@ -94,10 +112,11 @@ def create(config: Config, store: LocalStorage, new: NewItem, file: Incoming) ->
         rights = models.find_rights(new.user_id, file.sha256)
         if rights is None or not rights.is_active:
             raise Unauthorized
-        require_rate(config.uploads.per_minute, new.user_id)
+        if not new.admitted:
+            require_rate(config.uploads.per_minute, new.user_id)
         if rights.is_refused:
             raise Refused("An admin has taken this content down; this host does not take it again.")
-        victims = quota.make_room(config, new.user_id, rights, file.size)
+        victims = quota.make_room(config, new.user_id, rights, file.size - new.admitted)
         waiting = None
         if is_pending:
             waiting = store.hold(file)
@@ -117,6 +136,7 @@ def create(config: Config, store: LocalStorage, new: NewItem, file: Incoming) ->
             raise RuntimeError("no free name was found")
         if new.listing is not None:
             _add_listing(item_id, new.user_id, new.listing)
+        also(item_id)
         for victim in victims:  # last: up to here, whatever fails leaves them as they were
             remove(store, victim)
         return item_id, name

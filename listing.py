@@ -66,6 +66,11 @@ def check_listing(
     )
 
 
+def is_yes(value: str) -> bool:
+    """Whether a field that says yes or no says yes: `1` or `true`, in any case."""
+    return value.strip().lower() in ("1", "true")
+
+
 def check_comment(text: str) -> str:
     """A comment as it may be kept; empty when there is none.
 

@@ -42,8 +42,7 @@ def apply(
     """Strip a received file if the sender wishes it or, without a wish, the configuration says so.
 
     Args:
-        file: what was received, not yet sealed. Where the answer holds another file this one is
-            closed; the caller closes the one in the answer.
+        file: what was received, not yet sealed; the caller closes it, and the one in the answer.
         is_listed: whether it goes to the gallery.
         wish: what the sender said about it, empty for nothing.
 
@@ -51,18 +50,27 @@ def apply(
         Invalid: the wish is neither yes nor no.
         NoSpace: there is no room for the stripped file.
     """
+    if wants(config, is_listed=is_listed, wish=wish):
+        return strip(store, file)
+    return Stripped(file=file, outcome=None)
+
+
+def wants(config: Config, *, is_listed: bool, wish: str) -> bool:
+    """Whether a file is to be stripped, by the sender's wish, else by the configuration.
+
+    Raises:
+        Invalid: the wish is neither yes nor no.
+    """
     asked = _read_wish(wish)
-    if asked is None:
-        mode = config.uploads.strip_metadata
-        asked = mode == "all" or (mode == "listed" and is_listed)
-    return strip(store, file) if asked else Stripped(file=file, outcome=None)
+    mode = config.uploads.strip_metadata
+    return asked if asked is not None else mode == "all" or (mode == "listed" and is_listed)
 
 
 def strip(store: LocalStorage, file: Incoming) -> Stripped:
     """Copy a picture without its metadata into a file of its own, hashed on the way.
 
     Args:
-        file: a received file, not yet sealed; closed where the answer holds another one.
+        file: a received file, not yet sealed; the caller closes it.
 
     Raises:
         NoSpace: there is no room for the stripped file.
@@ -83,7 +91,6 @@ def strip(store: LocalStorage, file: Incoming) -> Stripped:
     except BaseException:
         copied.close()
         raise
-    file.close()
     return Stripped(file=copied, outcome="removed")
 
 

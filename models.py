@@ -171,6 +171,24 @@ class Expired(Table):
     at = MomentField(default=lambda: now(), index=True)
 
 
+class Resumable(Table):
+    """An upload that comes in pieces, until it is an item; then `item` says which, so that who
+    missed the last answer can ask for it again. Its bytes lie under `name` until then."""
+
+    id = IdField()
+    user = ForeignKeyField(User, on_delete="CASCADE")
+    user_id: int
+    name = CharField(max_length=32, unique=True)
+    api = CharField(max_length=8)  # nekos, f0ckm, web: only there can it be gone on with
+    length = BigIntegerField()
+    offset = BigIntegerField(default=0)  # bytes that were acknowledged, and are on disk
+    metadata = TextField()  # as it was sent
+    item = ForeignKeyField(Item, null=True, on_delete="CASCADE")
+    item_id: int | None
+    created = MomentField(default=lambda: now())
+    expires = MomentField(index=True)
+
+
 class Tag(Table):
     """A word that items are found by, lower case."""
 
@@ -295,7 +313,7 @@ class Audit(Table):
 
 
 TABLES = [
-    User, ApiKey, RegistrationKey, Item, Expired, Tag, ItemTag, Comment, Session, Report,
+    User, ApiKey, RegistrationKey, Item, Resumable, Expired, Tag, ItemTag, Comment, Session, Report,
     RefusedContent, Notice, Failure, Counter, Day, Audit,
 ]  # fmt: skip
 
@@ -310,7 +328,8 @@ _SELECT_KEY = (
     " where key_hash = ? and not is_banned and not is_deleting"
 )
 _SELECT_RIGHTS = (
-    "select is_banned, is_deleting, bytes, quota_mb,"
+    "select is_banned, is_deleting, bytes + coalesce((select sum(length) from resumable"
+    " where user_id = user.id and item_id is null and expires > ?), 0), quota_mb,"
     " exists (select 1 from refused_content where sha256 = ?) from user where id = ?"
 )
 _SELECT_RECENT = "select created from item where user_id = ? order by id desc limit 1 offset ?"
@@ -354,6 +373,7 @@ class Rights:
     """What a user may store just now; sizes are bytes, `quota_mb` is None for the default.
 
     `is_refused` is of the content, whoever sends it.
+    `bytes` is what they have stored, and what they have announced and not sent to its end.
     """
 
     is_active: bool
@@ -362,10 +382,10 @@ class Rights:
     quota_mb: int | None
 
 
-def find_rights(user_id: int, sha256: bytes) -> Rights | None:
+def find_rights(user_id: int, sha256: bytes = b"") -> Rights | None:
     """The rights of a user, as they stand in this transaction, to store bytes with this hash; or
     None when there is no such user."""
-    row = _first(_SELECT_RIGHTS, sha256, user_id)
+    row = _first(_SELECT_RIGHTS, Resumable.expires.db_value(now()), sha256, user_id)
     if row is None:
         return None
     return Rights(

@@ -14,7 +14,7 @@ be left out. A credential is never read from the URL, and an upload reads it fro
 alone.
 
 Refusals are one sentence: plain text below `/api`, `{"success": false, "msg"}` below `/api/v2`, \
-a page elsewhere. A path answers HEAD where it answers GET."""
+a page elsewhere. A path answers HEAD where it answers GET, and an upload in pieces as tus says."""
 _TOKEN_IN_BODY = ("user", "admin")
 
 
@@ -56,7 +56,7 @@ def _operation(route: Route, path: str) -> Node:
     }
     if not operation["parameters"]:
         del operation["parameters"]
-    body = route.body or _body(route, path)
+    body = route.body or ({} if route.by_header else _body(route, path))
     if body:
         operation["requestBody"] = body
     operation["responses"] = _responses(route, path)
@@ -110,8 +110,10 @@ def _responses(route: Route, path: str) -> Node:
         }
         for name, text in route.headers.items()
     }
-    good = {"description": tables.WHY[200], "content": _content(route.good)}
-    answers: Node = {"200": {**good, **({"headers": headers} if headers else {})}}
+    good: Node = {"description": tables.WHY[route.status]}
+    if route.good is not None:
+        good["content"] = _content(route.good)
+    answers: Node = {str(route.status): {**good, **({"headers": headers} if headers else {})}}
     for status, more in route.also.items():
         answers[status] = {"description": tables.WHY[int(status)], **more}
     for status in sorted(route.bad.split()):

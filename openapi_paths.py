@@ -132,6 +132,15 @@ INPUTS: dict[str, tuple[str, Node]] = {
     "strip-metadata": (_STRIP_HELP, _STRIP),
     "refuse": ("An admin's `1`: nobody may upload the same bytes any more.", {"type": "string"}),
 }
+_WHOLE: Node = {"type": "integer", "minimum": 0, "maximum": _MAX_ID}
+INPUTS |= {
+    "Tus-Resumable": ("The version of the protocol.", {"const": "1.0.0"}),
+    "Upload-Length": ("The bytes of the whole file.", {**_WHOLE, "minimum": 1}),
+    "Upload-Metadata": ("`filename` and, by an API key, the item's fields, in base64.", STRING),
+    "Upload-Offset": ("Where the piece begins.", _WHOLE),
+    "Upload-Checksum": ("`sha256` or `sha1`, a blank, and the piece's hash in base64.", STRING),
+    "X-HTTP-Method-Override": ("The method that is meant.", {"enum": ["HEAD", "PATCH", "DELETE"]}),
+}
 _RATING_HELP = "Needed unless the upload is a shitpost and the host allows these."
 _TAGS_HELP = "Separated by commas; the host says how many are needed."
 FIELDS: dict[str, Node] = {
@@ -160,6 +169,7 @@ PATHS: dict[str, tuple[str, Node]] = {
     "itemid": ("The id of the item.", _ID),
     "name": ("The stored name of the file.", _NAME),
     "secret": ("What the deletion link holds.", {"type": "string", "minLength": 1}),
+    "upload": ("The upload's name, from Location.", {**STRING, "pattern": "^[A-Za-z0-9]{32}$"}),
 }
 
 # Who may: the security requirements, any one of which is enough.
@@ -168,6 +178,7 @@ MAY: dict[str, list[Node]] = {
     "user": [{"userToken": []}],
     "admin": [{"adminToken": []}],
     "key": [{"apiKey": []}],
+    "user or key": [{"userToken": []}, {"apiKey": []}],
     "key or admin": [{"apiKey": []}, {"adminToken": []}],
     "all, key or admin": [{}, {"apiKey": []}, {"adminToken": []}],
 }
@@ -195,20 +206,26 @@ SECURITY: dict[str, Node] = {
 
 WHY = {
     200: "Done.",
+    201: "The upload has begun.",
+    204: "Done.",
     206: "The part that was asked for.",
     304: "The client has it already.",
     400: "An input is missing, malformed, or breaks a rule.",
     401: "The credential is absent, malformed, unknown, revoked, or of a banned user.",
     403: "Not for this user, or switched off on this host.",
     404: "There is no such thing, or not for this user.",
+    405: "This address does not take this method.",
     409: "The state of things forbids it.",
     410: "It was there, and its time is over.",
+    412: "The client speaks another version of tus; Tus-Version says which is spoken here.",
     413: "The body, the file, or the form is too large.",
     414: "The address, with the fields in its query, is longer than 8,190 bytes; this is no JSON.",
-    415: "Files of this extension are not taken here.",
+    415: "Files of this extension, or bodies of this type, are not taken here.",
     416: "The file has no such part.",
+    423: "Another request sends this upload just now.",
     429: "Too many failures or uploads; ask again after Retry-After.",
     451: "An admin has taken this content down.",
+    460: "The piece does not have its checksum, and was dropped.",
     503: "No place free just now; ask again after Retry-After.",
     507: "No space left, or the upload would pass the quota.",
 }
@@ -221,8 +238,9 @@ _UPLOAD = "400 401 413 415 429 451 507"
 class Route:
     """One row: what is asked how, by whom, and what comes back.
 
-    `good` is the sentence (plain text) or the schema (JSON) of success, or its whole content;
-    `bad` the statuses of refusals; `inputs` and `queries` are keys of the tables above.
+    `good` is the sentence (plain text) or the schema (JSON) of success, its whole content, or None;
+    `bad` the statuses of refusals; `inputs` and `queries` are keys of the tables above, and
+    `by_header` tells inputs that no body can carry.
     `headers` are those of success; one with a ? is not always there.
     """
 
@@ -231,12 +249,14 @@ class Route:
     summary: str
     who: str
     inputs: str
-    good: str | Node
+    good: str | Node | None
     bad: str
     queries: str = ""
     body: Node = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     also: dict[str, Node] = field(default_factory=dict)
+    status: int = 200
+    by_header: bool = False
 
 
 def _form(file: str, **fields: Node) -> Node:
@@ -269,6 +289,13 @@ _SENT = {
     "unparsed, untouched.",
     "Expires-At?": "The moment at which the file ends; without one it stays.",
 }
+
+_PIECE: Node = {
+    "description": "The next bytes of the file.",
+    "content": {"application/offset+octet-stream": {"schema": _BYTES}},
+}
+_AT = {"Tus-Resumable": "The version of the protocol.", "Upload-Offset": "The bytes on disk."}
+_SEND = "400 401 404 405 409 412 413 415 423 429 460 503 507"
 
 _INFO = _object(
     inviteonly=_BOOLEAN,
@@ -313,6 +340,19 @@ ROUTES = (
     Route("POST /api/files/upload", "upload", "Store a file, unlisted", "user",
            "expires? strip-metadata?", _bare(_object(url=_URL)), _UPLOAD, "expires",
            body=_form("uploadFile", expires=_EXPIRES, **_ALSO), headers=_SENT),
+    Route("POST /api/files/tus/", "beginResumable", "Begin an upload in pieces (tus 1.0.0)",
+           "user or key", "Tus-Resumable Upload-Length Upload-Metadata? Upload-Checksum?", None,
+           "400 401 412 413 415 429 460 503 507", status=201, by_header=True, body=_PIECE,
+           headers={**_AT, "Location": "The path of the upload."}),
+    Route("PATCH /api/files/tus/{upload}", "sendPiece", "Send the next bytes", "user or key",
+           "Tus-Resumable Upload-Offset Upload-Checksum?", None, _SEND, status=204,
+           by_header=True, body=_PIECE, headers=_AT),
+    Route("DELETE /api/files/tus/{upload}", "endResumable", "Give an upload up", "user or key",
+           "Tus-Resumable", None, "401 404 412", status=204, by_header=True),
+    Route("POST /api/files/tus/{upload}", "overrideMethod", "PATCH, DELETE or HEAD, for clients "
+           "that can only POST", "user or key", "Tus-Resumable X-HTTP-Method-Override "
+           "Upload-Offset? Upload-Checksum?", None, _SEND, status=204, by_header=True,
+           body=_PIECE, also={"200": {}}),
     Route("POST /api/files/delete", "deleteFile", "Delete one of the user's files", "user",
            "file", DELETED, "400 401 403 404 413"),
     Route("POST /api/admin/signup", "signUpAdmin", "Make an admin's account", "all",

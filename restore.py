@@ -23,7 +23,7 @@ from config import Config
 from storage import NAME_PATTERN
 
 _BESIDE = ("-wal", "-shm", "-journal", "")  # what belongs to an SQLite file, itself at the end
-_OWN_FOLDERS = (".pending", ".thumbnails")
+_OWN_FOLDERS = (".pending", ".thumbnails", ".resumable")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from errors import NoSpace
 from space import Gauge
@@ -31,6 +31,7 @@ _SUFFIX = re.compile(r"[A-Za-z0-9]{1,10}", re.ASCII)
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SPACE_CHECK_EVERY = 16 * MIB  # bytes received between two looks at the free space
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+_FOR_MAKING = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _FOR_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_MESSAGE = "There is no space left on this server."
@@ -88,6 +89,7 @@ class Incoming:
         self._hash = hashlib.sha256()
         self._checked = 0
         self.size = 0
+        self.folder = store._incoming
         self.fd, self.temporary = store._open_temporary()
 
     def write(self, data: bytes) -> None:
@@ -134,9 +136,9 @@ class Incoming:
             os.close(self.fd)
             self.fd = -1
             if self.temporary:
-                _unlink(self.temporary, self._store._incoming)
+                _unlink(self.temporary, self.folder)
 
-    def __enter__(self) -> "Incoming":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -153,6 +155,7 @@ class LocalStorage:
     Attributes:
         thumbnails: a descriptor of the folder of thumbnails, for who makes them.
         has_umask: whether the process' umask would take rights from a file made here.
+        resumable: one of the folder of uploads that come in pieces, for who receives them.
     """
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
@@ -164,6 +167,7 @@ class LocalStorage:
         self._incoming = self._subdirectory(".incoming")
         self._pending = self._subdirectory(".pending")
         self.thumbnails = self._subdirectory(".thumbnails")
+        self.resumable = self._subdirectory(".resumable")
         self._unsynced: set[int] = set()
         self._lock = threading.Lock()
         self._anonymous = self._supports_anonymous()
@@ -173,7 +177,8 @@ class LocalStorage:
 
     def close(self) -> None:
         """Give the folder's descriptors back."""
-        for fd in (self._root, self._incoming, self._pending, self.thumbnails):
+        folders = (self._root, self._incoming, self._pending, self.thumbnails, self.resumable)
+        for fd in folders:
             os.close(fd)
 
     # Receiving and publishing
@@ -185,6 +190,21 @@ class LocalStorage:
             NoSpace: the disk is full.
         """
         return Incoming(self)
+
+    def reserve_name(self) -> str:
+        """An empty file for an upload that comes in pieces: its random name, which is on disk
+        after the next `sync`.
+
+        Raises:
+            NoSpace: the disk is full.
+        """
+        name = random_name(32)
+        self._touched(self.resumable)
+        try:
+            os.close(os.open(name, _FOR_MAKING, 0o600, dir_fd=self.resumable))
+        except OSError as error:
+            raise _translated(error) from error
+        return name
 
     def require_space(self, size: int = 0) -> None:
         """See that `size` more bytes leave the reserve free.
@@ -301,13 +321,17 @@ class LocalStorage:
         """The names of what is being received, where the filesystem knows no unnamed files."""
         return self._list(self._incoming, _TEMPORARY_PATTERN)
 
+    def list_resumable(self) -> Iterator[str]:
+        """The names of all uploads that come in pieces."""
+        return self._list(self.resumable, _TEMPORARY_PATTERN)
+
     def list_thumbnails(self) -> Iterator[str]:
         """The names of all files in the folder of thumbnails, unfinished ones included."""
         return self._list(self.thumbnails, _THUMBNAIL_PATTERN)
 
     def changed(self, name: str, *, where: str) -> float | None:
-        """When `name` in `where` (public, pending, incoming, thumbnails) last changed; None if it
-        is gone."""
+        """When `name` in `where` (public, pending, incoming, resumable, thumbnails) last changed;
+        None if it is gone."""
         try:
             return os.stat(name, dir_fd=self._folder(where), follow_symlinks=False).st_ctime
         except FileNotFoundError:
@@ -335,6 +359,7 @@ class LocalStorage:
             "public": self._root,
             "pending": self._pending,
             "incoming": self._incoming,
+            "resumable": self.resumable,
             "thumbnails": self.thumbnails,
         }[where]
 
@@ -379,8 +404,7 @@ class LocalStorage:
                 flags = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
                 return os.open(".", flags, 0o644, dir_fd=self._incoming), ""
             name = random_name(32)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            return os.open(name, flags, 0o644, dir_fd=self._incoming), name
+            return os.open(name, _FOR_MAKING, 0o644, dir_fd=self._incoming), name
         except OSError as error:
             raise _translated(error) from error
 
@@ -388,7 +412,7 @@ class LocalStorage:
         self._touched(folder)
         try:
             if incoming.temporary:
-                self._link_named(incoming.temporary, name, folder)
+                self._link_named(incoming, name, folder)
             else:
                 # AT_SYMLINK_FOLLOW through /proc, see O_TMPFILE in open(2); with dst_dir_fd,
                 # since Python links the /proc entry itself (EXDEV) without one.
@@ -400,16 +424,17 @@ class LocalStorage:
             raise _translated(error) from error
         return True
 
-    def _link_named(self, temporary: str, name: str, folder: int) -> None:
+    def _link_named(self, incoming: Incoming, name: str, folder: int) -> None:
+        temporary, source = incoming.temporary, incoming.folder
         try:
-            os.link(temporary, name, src_dir_fd=self._incoming, dst_dir_fd=folder)
+            os.link(temporary, name, src_dir_fd=source, dst_dir_fd=folder)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
             # A filesystem without hard links: take the name, then move the bytes over it.
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder))
             try:
-                os.rename(temporary, name, src_dir_fd=self._incoming, dst_dir_fd=folder)
+                os.rename(temporary, name, src_dir_fd=source, dst_dir_fd=folder)
             except OSError:
                 _unlink(name, folder)
                 raise

@@ -12,9 +12,10 @@ import expiry
 import gallery
 import items
 import models
+import resumable
 import takedown
 from errors import ServiceError
-from models import Item
+from models import Item, Resumable
 from storage import LocalStorage
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ class Sweep:
     """What a sweep found.
 
     Args:
-        orphans: files without a row, as pairs of folder (public, pending) and name.
+        orphans: files without a row, as pairs of folder (public, pending, resumable) and name.
         temporary: unfinished uploads left by a crash.
         files: how many files lie in the folders.
         thumbnails: names in the folder of thumbnails whose file is gone, or unfinished.
@@ -65,7 +66,11 @@ def look(
     orphans: list[tuple[str, str]] = []
     files = 0
     total = int(models.Counter.get_by_id("files").value)
-    for where, names in (("public", store.list_public()), ("pending", store.list_pending())):
+    for where, names in (
+        ("public", store.list_public()),
+        ("pending", store.list_pending()),
+        ("resumable", store.list_resumable()),
+    ):
         for batch in _batches(names):
             files += len(batch)
             owned = _owned(where, batch)
@@ -109,7 +114,7 @@ def remove(store: LocalStorage, found: Sweep, *, force: bool = False) -> int:
 
         def work(batch: list[tuple[str, str]] = batch) -> int:
             count = 0
-            for where in ("public", "pending"):
+            for where in ("public", "pending", "resumable"):
                 names = [name for folder, name in batch if folder == where]
                 owned = _owned(where, names)
                 count += sum(
@@ -145,6 +150,7 @@ def tidy(store: LocalStorage) -> None:
     items.forget_rejected()
     expiry.end_due(store)
     takedown.forget_notices()
+    resumable.forget_expired(store)
     items.forget_unused_tags()
 
 
@@ -159,6 +165,11 @@ def _held_back(orphans: int, temporary: int, files: int) -> str | None:
 def _owned(where: str, names: list[str]) -> set[str]:
     """Those of `names` that have a row. A waiting item's public name counts: `undo_releases`
     decides about that."""
+    if where == "resumable":
+        unfinished = (Resumable.name.in_(names), Resumable.item.is_null())
+        return {
+            name for (name,) in models.rows(Resumable.select(Resumable.name).where(*unfinished))
+        }
     column = Item.name if where == "public" else Item.pending_name
     state = ~models.REJECTED if where == "public" else models.PENDING
     query = Item.select(column).where(column.in_(names), state)

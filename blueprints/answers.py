@@ -18,11 +18,6 @@ def rfc3339(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def is_yes(value: str) -> bool:
-    """Whether an input says yes; whatever it says else is a no."""
-    return value.strip().lower() in ("1", "true")
-
-
 class _NoSuchRange(RequestedRangeNotSatisfiable):
     """A 416 with the headers of the file, which our nginx cannot take back either."""
 

@@ -16,13 +16,13 @@ import sharex
 import takedown
 import thumbnails
 from auth import INVALID_TOKEN, read_input
-from blueprints.answers import is_yes, rfc3339, sharex_attachment, stored_file
+from blueprints.answers import rfc3339, sharex_attachment, stored_file
 from blueprints.receive import Answer, Endpoint, Sent, answer, strip
 from context import Services, get_config, get_storage
 from errors import Forbidden, Invalid, NoFile, NotFound, ServiceError, Unauthorized
 from gallery import Filter
 from items import NewItem
-from listing import RATINGS, check_listing, parse_tags
+from listing import RATINGS, check_listing, is_yes, parse_tags
 from models import Item, User
 
 bp = Blueprint("f0ckm", __name__, url_prefix="/api/v2")

@@ -95,7 +95,7 @@ class Endpoint:
         return answer
 
     def _receive(self, services: Services, environ: Environ) -> tuple[int, Received]:
-        rules, stream = services.config.uploads, _stream(environ)
+        rules, stream = services.config.uploads, stream_of(environ)
         try:
             user_id = self.authenticate(environ)
             items.require_rate(rules.per_minute, user_id)
@@ -188,7 +188,9 @@ def strip(services: Services, sent: Sent, file: Incoming, *, is_listed: bool) ->
         is_listed=is_listed,
         wish=sent.wish("strip-metadata") or sent.field_or_query("strip_metadata"),
     )
-    sent.received.file = stripped.file
+    if stripped.file is not file:
+        file.close()
+        sent.received.file = stripped.file
     if stripped.outcome is not None:
         sent.told.append((metadata.HEADER, stripped.outcome))
     return stripped.file
@@ -228,7 +230,15 @@ def links(services: Services, created: Created) -> list[tuple[str, str]]:
     ]
 
 
-def _stream(environ: Environ) -> Stream:
+def set_patience(environ: Environ, seconds: float | None) -> None:
+    """How long a read of the body waits for its next byte, where the server is gunicorn: a client
+    that stalls must not hold a thread for ever."""
+    socket = environ.get("gunicorn.socket")
+    if socket is not None:
+        socket.settimeout(seconds)
+
+
+def stream_of(environ: Environ) -> Stream:
     """The body as the server hands it over: a server that ends it by itself needs no wrapper,
     which would also tell a cut-off body in words of its own."""
     if environ.get("wsgi.input_terminated"):

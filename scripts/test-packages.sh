@@ -6,7 +6,7 @@ set -eu
 # command:package
 wanted="curl:curl jq:jq shellcheck:shellcheck desktop-file-validate:desktop-file-utils
 nginx:nginx-light openssl:openssl systemd-analyze:systemd ffmpeg:ffmpeg chromium:chromium
-strace:strace mkfs.ext4:e2fsprogs losetup:mount exiftool:libimage-exiftool-perl"
+strace:strace node:nodejs npm:npm mkfs.ext4:e2fsprogs losetup:mount exiftool:libimage-exiftool-perl"
 
 # nginx and its like live where a user's PATH does not look.
 PATH=$PATH:/usr/sbin:/sbin

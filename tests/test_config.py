@@ -86,6 +86,7 @@ def test_defaults(file: Path) -> None:
             when_full="refuse",
             default_expiry=None,
             max_expiry=None,
+            piece_mb=50,
         ),
         accounts=config.Accounts(
             registration=True,

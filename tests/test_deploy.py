@@ -190,7 +190,8 @@ def test_the_umask_closes_everything_but_the_files(tmp_path: Path) -> None:
         if path.name != "config.ini"
     }
     # nginx passes through folders, and lists none.
-    for name in ("uploads", "uploads/.pending", "uploads/.incoming", "uploads/.thumbnails"):
+    hidden = ("pending", "incoming", "thumbnails", "resumable")
+    for name in ("uploads", *(f"uploads/.{folder}" for folder in hidden)):
         assert modes.pop(name) & 0o776 == 0o710
     assert {"kissa.db", "kissa.secret"} <= modes.keys()
     assert set(modes.values()) == {0o600}

@@ -214,6 +214,7 @@ def test_ends_at_its_time_however_late_the_timer_is(
     for _ in range(2):  # before the timer, and after it
         for path in paths(item.name, item_id):
             answer = kissa.get(path)
+            assert answer.status_code == 410, path
             assert error_of(answer) == (410, GONE), path
             assert kissa.client.head(path).status_code == 410
         for path in (f"/api/v2/items/{item_id}", f"/api/v2/items/{item_id}/file"):

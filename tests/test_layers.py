@@ -21,7 +21,9 @@ LAYERS = {
 }
 SERVICE, DOOR, APP = 2, 4, 5
 # Pieces for all doors, no door themselves.
-SHARED = {f"blueprints.{name}" for name in ("answers", "compression", "conditional", "receive")}
+SHARED = {
+    f"blueprints.{name}" for name in ("answers", "compression", "conditional", "receive", "tus")
+}
 
 
 def rooms() -> dict[str, Path]:

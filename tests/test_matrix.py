@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 import models
 from tests.answers import told
 from tests.conftest import ADMIN_KEY, PNG, Kissa, Person
+from tests.pieces import by_token, metadata
 from tests.routes import routes
 
 COLUMNS = ("none", "bad", "user", "key", "other", "banned", "gone", "admin_upload", "admin")
@@ -38,6 +39,10 @@ none  bad user  key othr ban. gone admU admT
 401  401  200  401  200  401  401  200  401  POST   /api/token/valid
 401  401  200  401  200  401  401  200  401  POST   /api/files/list
 401  401  200  401  200  401  401  200  401  POST   /api/files/upload
+401  401  201  201  201  401  401  201  401  POST   /api/files/tus/  Tus-Resumable=1.0.0 Upload-Length=9 Upload-Metadata={described}
+401  401  204  404  404  401  401  404  401  PATCH  /api/files/tus/{partial}  Tus-Resumable=1.0.0 Upload-Offset=0 Content-Type=application/offset+octet-stream
+401  401  204  404  404  401  401  404  401  DELETE /api/files/tus/{partial}  Tus-Resumable=1.0.0
+401  401  204  404  404  401  401  404  401  POST   /api/files/tus/{partial}  Tus-Resumable=1.0.0 X-HTTP-Method-Override=DELETE
 401  401  200  401  403  401  401  403  401  POST   /api/files/delete  file={plain}
 401  401  200  401  403  401  401  403  401  POST   /api/files/delete  file={waiting_name}
 200  200  200  200  200  200  200  200  200  POST   /api/admin/signup  username={fresh} password=longer adminkey={adminkey}
@@ -157,6 +162,12 @@ class Scene:
     @property
     def secret(self) -> str:
         return self.uploaded.headers["X-Deletion-URL"].rpartition("/")[2]
+
+    described = metadata(rating="sfw", tags="a,b,c")["Upload-Metadata"]
+
+    @cached_property
+    def partial(self) -> str:
+        return by_token(self.kissa, self.person).begin(9).rpartition("/")[2]
 
     @cached_property
     def waiting(self) -> int:

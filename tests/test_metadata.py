@@ -74,7 +74,7 @@ def strip(store: LocalStorage, data: bytes) -> tuple[bytes, str]:
             assert file.size == len(kept)
             assert file.sha256 == hashlib.sha256(kept).digest()
             assert (file is incoming) == (stripped.outcome != "removed")
-            assert file is incoming or incoming.fd < 0
+            assert incoming.fd >= 0  # whoever opened it closes it
     return kept, str(stripped.outcome)
 
 

@@ -16,11 +16,13 @@ import expiry
 import gallery
 import items
 import models
+import resumable
 import takedown
 import upkeep
 from models import Item
 from tests.conftest import Clock, Kissa, Person
 from tests.people import Browser
+from tests.pieces import TUS, by_key
 
 SMALL = {"counter"}
 # A walk along a list's own order, newest first, that ends with its page.
@@ -156,6 +158,9 @@ PLAIN: list[tuple[str, str, str, dict[str, str]]] = [
     ("POST", "/api/v2/queue/2/approve", ADMIN, {}),
     ("POST", "/api/v2/queue/2/reject", ADMIN, {}),
     ("POST", "/api/v2/sharex", KEY, {}),
+    ("POST", "/api/files/tus/", TOKEN, TUS | {"Upload-Length": "9"}),
+    ("HEAD", f"/api/files/tus/{'x' * 32}", TOKEN, TUS),
+    ("DELETE", f"/api/files/tus/{'x' * 32}", TOKEN, TUS),
 ]  # fmt: skip
 
 
@@ -167,6 +172,20 @@ def test_endpoint(
     full: Kissa, collector: Collector, method: str, path: str, who: str, inputs: dict[str, str]
 ) -> None:
     full.client.open(path, method=method, headers=headers(full, who) | inputs, buffered=True)
+    found = [fault for sql, plan in collector.plans() for fault in faults(sql, plan)]
+    assert found == []
+
+
+def test_an_upload_in_pieces(full: Kissa, collector: Collector) -> None:
+    alice: Person = full.people["alice"]  # type: ignore[attr-defined]
+    pieces = by_key(full, alice)
+    answer = pieces.whole(b"x" * 9, rating="sfw", tags="a")
+    assert answer.status_code == 204
+    pieces.ask("DELETE", pieces.begin(9, rating="sfw", tags="a"))
+    seen = collector.found.copy()
+    models.Resumable.update(expires=models.now()).execute()
+    collector.found = seen
+    assert resumable.forget_expired(full.services.storage) == 1
     found = [fault for sql, plan in collector.plans() for fault in faults(sql, plan)]
     assert found == []
 

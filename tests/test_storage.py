@@ -18,6 +18,7 @@ from space import reserve
 from storage import LocalStorage
 from tests.conftest import PNG, Kissa, Person
 from tests.multipart import NEKOS, UNANNOUNCED, both_endpoints, check_refused, send
+from tests.pieces import by_token
 
 MIB = 1024 * 1024
 NAME = "abcdefg.png"
@@ -193,6 +194,7 @@ class Recorder:
         self.fail: dict[str, int] = {}
         store = kissa.services.storage
         places = {store._root: "uploads", store._pending: "pending", store._incoming: "incoming"}
+        places[store.resumable] = "resumable"
         fsync, link, unlink = os.fsync, os.link, os.unlink
 
         def note(act: str) -> None:
@@ -252,6 +254,37 @@ def test_order_of_an_upload(kissa: Kissa, alice: Person, recorder: Recorder) -> 
             "fsync file", "begin immediate", "link uploads", "insert item", "fsync uploads",
             "commit",
         ]  # fmt: skip
+
+
+def test_order_of_an_upload_in_pieces(kissa: Kissa, alice: Person, recorder: Recorder) -> None:
+    pieces = by_token(kissa, alice)
+    path = pieces.begin(10)
+    assert recorder.take() == ["begin immediate", "fsync resumable", "commit"]
+    assert pieces.send(path, 0, b"12345").status_code == 204
+    assert recorder.take() == ["fsync file", "begin immediate", "commit"]
+    assert pieces.send(path, 5, b"67890").status_code == 204
+    assert recorder.take() == [
+        "fsync file", "begin immediate", "link uploads", "insert item", "fsync uploads", "commit",
+        "unlink resumable",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("act", ["fsync file", "link uploads", "fsync uploads"])
+def test_a_failing_disk_acknowledges_no_piece(
+    kissa: Kissa, alice: Person, recorder: Recorder, act: str
+) -> None:
+    pieces = by_token(kissa, alice)
+    path = pieces.begin(10)
+    pieces.send(path, 0, b"123")
+    before = kissa.files()
+    recorder.fail[act] = errno.EIO
+    rest = b"45" if act == "fsync file" else b"4567890"
+    assert pieces.send(path, 3, rest).status_code == 500
+    assert kissa.files() == before
+    assert pieces.offset(path) == 3
+    assert pieces.send(path, 3, b"4567890").status_code == 204
+    name = Item.select().order_by(Item.id.desc()).get().name
+    assert (kissa.uploads / name).read_bytes() == b"1234567890"
 
 
 def test_order_of_a_delete(kissa: Kissa, alice: Person, recorder: Recorder) -> None:

@@ -80,4 +80,12 @@ def query() -> str | None:
     return read_input("query").strip().strip("\"'").strip() or None
 
 
-from blueprints.nekos import admin, files, info, openapi, token, user  # noqa: E402, F401
+from blueprints.nekos import (  # noqa: E402, F401
+    admin,
+    files,
+    info,
+    openapi,
+    resumable,
+    token,
+    user,
+)

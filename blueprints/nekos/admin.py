@@ -9,10 +9,10 @@ import gallery
 import keys
 import takedown
 from auth import read_input, require_input
-from blueprints.answers import is_yes
 from blueprints.nekos import bp, json_array, page, query, sentence
 from context import get_config, get_services, get_storage
 from errors import Conflict
+from listing import is_yes
 
 
 @bp.post("/admin/signup")

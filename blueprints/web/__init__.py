@@ -131,6 +131,7 @@ from blueprints.web import (  # noqa: E402, F401
     my_files,
     paste,
     queue,
+    resumable,
     session,
     settings,
     thumbnails,

@@ -1,4 +1,7 @@
-// The queue: files picked, dropped or pasted are sent two at a time, each with its progress.
+// The queue: files picked, dropped or pasted are sent two at a time, each with its progress; what
+// is larger than one piece can be paused and resumed.
+
+import { Pieces, unfinished } from "./pieces.js";
 
 const AT_ONCE = 2;
 const form = document.querySelector("[data-upload]");
@@ -8,6 +11,8 @@ const template = document.querySelector("[data-entry]");
 const head = document.querySelector("[data-head]");
 const sum = document.querySelector("[data-sum]");
 const limit = Number(form.dataset.max);
+const piece = Number(form.dataset.piece);
+const left = document.querySelector("[data-unfinished]");
 const entries = [];
 
 form.classList.add("scripted");
@@ -77,6 +82,11 @@ class Entry {
   }
 
   send() {
+    if (this.file.size > piece) this.sendPieces();
+    else this.sendWhole();
+  }
+
+  sendWhole() {
     const body = new FormData();
     for (const [name, value] of this.settings) body.append(name, value);
     body.append("file", this.file, this.file.name);
@@ -85,13 +95,8 @@ class Entry {
     request.open("POST", form.action);
     request.setRequestHeader("Accept", "application/json");
     request.upload.addEventListener("progress", (event) => {
-      const share = event.loaded / event.total;
       const speed = event.loaded / ((performance.now() - begun) / 1000);
-      const left = (event.total - event.loaded) / speed;
-      this.bar.value = share;
-      this.tell("sending", share < 1
-        ? `${size(this.file.size)} · ${Math.floor(share * 100)} % · ${size(speed)}/s · ${duration(left)} left`
-        : "sent, being stored …");
+      this.progress(event.loaded / event.total, speed, (event.total - event.loaded) / speed);
     });
     request.addEventListener("load", () => {
       let answer = {};
@@ -105,6 +110,61 @@ class Entry {
     this.tell("sending", "starting …");
     this.buttons(["Cancel", () => request.abort()]);
     request.send(body);
+  }
+
+  progress(share, speed, left) {
+    this.bar.value = share;
+    const pace = speed ? ` · ${size(speed)}/s · ${duration(left)} left` : "";
+    this.tell("sending", share < 1
+      ? `${size(this.file.size)} · ${Math.floor(share * 100)} %${pace}`
+      : "sent, being stored …");
+  }
+
+  async sendPieces() {
+    const total = this.file.size;
+    this.from = null; // where this run began, for the pace
+    this.pieces ??= new Pieces(form.dataset.user, this.file, piece, this.settings, {
+      progress: (sent) => {
+        this.from ??= { sent, at: performance.now() };
+        const speed = (sent - this.from.sent) / ((performance.now() - this.from.at) / 1000 || 1);
+        this.progress(sent / total, speed, (total - sent) / speed);
+      },
+      stalled: () => { this.from = null; this.tell("sending", "the connection broke, trying again …"); },
+    });
+    this.tell("sending", "starting …");
+    this.buttons(["Pause", () => this.pieces.pause()], ["Cancel", () => this.giveUp()]);
+    try {
+      const answer = await this.pieces.run();
+      if (answer) this.finish(this.outcome(answer));
+      else if (this.row.isConnected) this.pause();
+    } catch (error) {
+      if (error.status === 401) this.refuse("You are signed out; sign in and try again");
+      else this.refuse(error.message);
+    }
+    list();
+  }
+
+  outcome(answer) {
+    const header = (name) => answer.getResponseHeader(name);
+    return {
+      url: header("X-File-URL"), itemid: header("X-Item-ID"),
+      waiting: header("X-Manual-Approval") === "true",
+    };
+  }
+
+  pause() {
+    this.tell("paused", `paused · ${Math.floor(this.bar.value * 100)} % sent`);
+    this.buttons(["Resume", () => { this.wait(); next(); }], ["Cancel", () => this.giveUp()]);
+    this.row.querySelector("button").focus();
+    next();
+  }
+
+  async giveUp() {
+    this.remove();
+    await this.pieces.cancel();
+    this.pieces = null;
+    list();
+    next();
   }
 
   finish(answer) {
@@ -127,8 +187,14 @@ class Entry {
   refuse(words, mayRetry = true) {
     this.tell("failed", words, "bad");
     const remove = ["Remove", () => this.remove()];
-    this.buttons(...(mayRetry ? [["Try again", () => { this.settings = settings(); this.wait(); next(); }], remove] : [remove]));
+    this.buttons(...(mayRetry ? [["Try again", () => { this.retry(); this.wait(); next(); }], remove] : [remove]));
     next();
+  }
+
+  // What was begun goes on as it began; what was refused takes what the form says by now.
+  retry() {
+    this.settings = settings();
+    if (!this.pieces?.url) this.pieces = null;
   }
 
   remove() {
@@ -148,6 +214,7 @@ function add(files) {
   const chosen = settings();
   for (const file of files) entries.push(new Entry(file, chosen));
   next();
+  list();
 }
 
 function next() {
@@ -155,6 +222,24 @@ function next() {
   const waiting = entries.filter((entry) => entry.state === "waiting");
   for (const entry of waiting.slice(0, AT_ONCE - sending)) entry.send();
   update();
+}
+
+// What an earlier visit left unfinished, and is not in the queue again.
+function list() {
+  const rows = unfinished(form.dataset.user)
+    .filter((one) => !entries.some((entry) => entry.pieces?.key === one.key))
+    .map((one) => {
+      const row = document.createElement("li");
+      const forget = document.createElement("button");
+      Object.assign(forget, { type: "button", className: "button", textContent: "Give up" });
+      forget.setAttribute("aria-label", `Give up ${one.name}`);
+      forget.addEventListener("click", async () => { await one.forget(); list(); });
+      const share = Math.floor((one.offset / one.size) * 100);
+      row.append(`${one.name} · ${size(one.size)} · ${share} % sent `, forget);
+      return row;
+    });
+  left.hidden = rows.length === 0;
+  left.querySelector("ul").replaceChildren(...rows);
 }
 
 function update() {
@@ -198,5 +283,8 @@ document.addEventListener("drop", (event) => {
 });
 
 window.addEventListener("beforeunload", (event) => {
-  if (entries.some((entry) => ["sending", "waiting"].includes(entry.state))) event.preventDefault();
+  const ends = (entry) => ["sending", "waiting"].includes(entry.state) && !entry.pieces;
+  if (entries.some(ends)) event.preventDefault();
 });
+
+list();

@@ -88,7 +88,7 @@ def test_broken_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         outcomes[str(stripped.outcome)] += 1
         # Work ends: every few reads a part of the file is done with.
         assert reads <= 4 * len(data) + 10, number
-        with stripped.file as file:
+        with incoming, stripped.file as file:
             kept = pread(file.fd, file.size, 0)
             if stripped.outcome != "removed":
                 assert kept == data, number

@@ -41,6 +41,14 @@ SAFEGUARDS = {
         changes=(("storage.py", "os.fsync(self.fd)", "pass"),),
         guards=(f"{ORDER}an_upload", f"{FAILING}[fsync file-5]"),
     ),
+    "fsync of a piece": Safeguard(
+        changes=(("partial.py", "            os.fsync(self.fd)\n", "            pass\n"),),
+        guards=(f"{ORDER}an_upload_in_pieces",),
+    ),
+    "owner of an upload in pieces": Safeguard(
+        changes=(("resumable.py", "            Resumable.user == sender.user_id,\n", ""),),
+        guards=("tests/test_tus.py::test_credentials",),
+    ),
     "fsync of the directory": Safeguard(
         changes=(("storage.py", "                os.fsync(fd)\n", "                pass\n"),),
         guards=(f"{ORDER}an_upload", f"{ORDER}a_delete", f"{ORDER}an_end_of_an_account"),
@@ -280,6 +288,39 @@ SAFEGUARDS = {
             ),
         ),
         guards=(f"{SWEEP}foreign_names_are_not_touched",),
+    ),
+    "an expired file is not served": Safeguard(
+        changes=(
+            (
+                "expiry.py",
+                "    elif expires is not None and expires <= models.now():\n",
+                "    elif False:\n",
+            ),
+        ),
+        guards=("tests/test_expiry.py::test_ends_at_its_time_however_late_the_timer_is",),
+    ),
+    "pinned files are spared": Safeguard(
+        changes=(("quota.py", "Item.pinned.is_null(), ~REJECTED)", "~REJECTED)"),),
+        guards=("tests/test_quota.py::test_pinned_files_stay",),
+    ),
+    "room is made of one's own files": Safeguard(
+        changes=(("quota.py", "where(Item.user == user_id, Item.pinned", "where(Item.pinned"),),
+        guards=("tests/test_quota.py::test_never_another_s",),
+    ),
+    "room is made after all else": Safeguard(
+        changes=(
+            (
+                "items.py",
+                "        for _ in range(_NAME_TRIES):\n",
+                "        for victim in victims:\n            remove(store, victim)\n"
+                "        for _ in range(_NAME_TRIES):\n",
+            ),
+        ),
+        guards=("tests/test_quota.py::test_an_upload_that_fails_has_deleted_nothing[publish]",),
+    ),
+    "content taken down is refused": Safeguard(
+        changes=(("items.py", "        if rights.is_refused:\n", "        if False:\n"),),
+        guards=("tests/test_takedown.py::test_refused_from_then_on[nekos]",),
     ),
     "the same-origin check": Safeguard(
         changes=(("auth.py", "    if not is_ours:\n", "    if False:\n"),),

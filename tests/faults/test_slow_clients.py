@@ -11,7 +11,8 @@ from tests.conftest import PNG, Person
 from tests.faults.support import choose, p95
 from tests.live.conftest import until
 from tests.live.nginx import Nginx, running
-from tests.live.wire import upload
+from tests.live.wire import head, upload
+from tests.pieces import PATH, PIECE, TUS
 
 pytestmark = pytest.mark.live
 SLOW = 200
@@ -69,6 +70,29 @@ def test_half_open_requests_hold_no_thread(nginx: Nginx, alice: Person) -> None:
             thread.join()
     until(lambda: nginx.server.unnamed_files() == [], "nothing is left of them")
     assert len(nginx.server.files()) == len(before) + 1
+
+
+def test_half_sent_pieces_leave_half_of_the_threads(nginx: Nginx, alice: Person) -> None:
+    """Which nginx does not collect: by strangers, to uploads that are none, and to real ones."""
+    server = nginx.server
+    begin = alice.by_token | TUS | {"Upload-Length": "100000"}
+    paths = [server.post(PATH, begin).headers["Location"] for _ in range(20)]
+    given = TUS | {"Content-Type": PIECE, "Upload-Offset": "0", "Content-Length": "100000"}
+    with ExitStack() as stack:
+        for number in range(SLOW):
+            who = {} if number % 4 == 0 else alice.by_token
+            path = PATH + "x" * 32 if number % 4 == 1 else paths[number % 20]
+            wire = stack.enter_context(nginx.wire())
+            wire.send(head("PATCH", path, given | who) + b"x" * 1000)
+        time.sleep(0.5)
+        require_brisk(nginx, alice, "half-sent pieces,")
+    for path in paths:
+
+        def is_free(path: str = path) -> bool:
+            ended = server.session.delete(server.url + path, headers=alice.by_token | TUS)
+            return ended.status_code == 204
+
+        until(is_free, "the upload can be given up")
 
 
 def test_slow_readers_hold_no_thread(nginx: Nginx, alice: Person) -> None:

@@ -132,9 +132,25 @@ def test_takedown_and_reports(
     name = site.server.upload(guest, b"bad", "bad.txt")
     page = admin.open(f"/admin/uploads?name={name}")
     expect(page.locator(".rows > li")).to_have_count(1)
-    admin.press("Delete")
+    page.get_by_text("Delete …").click()
+    page.get_by_label("Reason, which the owner is told").fill("Not here, please.")
+    expect(page.get_by_label("Refuse this content from now on")).to_be_checked()
+    admin.press("Delete it")
     page.wait_for_url(f"{URL}/admin/uploads")
     assert name not in site.server.files()
+    told = site.visitor(guest)
+    notice = told.open("/files").get_by_role("status").filter(has_text="bad.txt")
+    expect(notice).to_contain_text("Not here, please.")
+    again = site.server.post(
+        "/api/files/upload", guest.by_token, files={"uploadFile": ("x.txt", b"bad")}
+    )
+    assert again.status_code == 451
+    told.press("Dismiss")
+    expect(notice).to_have_count(0)
+    told.close()
+    admin.open("/admin/refused")
+    admin.press("Lift")
+    expect(page.get_by_text("Nothing is refused.")).to_be_visible()
     admin.open("/admin/audit")
     expect(page.get_by_role("cell", name=f"#{1}").first).to_be_visible()
 

@@ -21,7 +21,11 @@ MOST = 60 * 1024  # bytes of the first page, compressed, without pictures
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     with browsing(
-        gallery_manual_approval="true", site_contact="cat@example.org", site_rules="rules.txt"
+        gallery_manual_approval="true",
+        site_contact="cat@example.org",
+        site_rules="rules.txt",
+        uploads_quota_mb=100,
+        uploads_when_full="evict_oldest",
     ) as site:
         rules = site.server.folder / "rules.txt"
         rules.write_text("Be kind.\n\nNo pictures of other people without their leave.\n")
@@ -64,6 +68,7 @@ def visitor_pages(world: World) -> dict[str, str]:
         "sign-up": "/signup",
         "goodbye": "/goodbye",
         "rules": "/rules",
+        "expired": f"/{world.expired}",
         "not-found": "/no-such-page",
     }
 
@@ -75,6 +80,7 @@ def admin_pages(world: World) -> dict[str, str]:
         "admin-reports": "/admin/reports",
         "admin-uploads": "/admin/uploads",
         "admin-users": "/admin/users",
+        "admin-refused": "/admin/refused",
         "admin-keys": "/admin/keys",
         "admin-audit": "/admin/audit",
     }
@@ -128,7 +134,7 @@ def test_pages(site: Site, world: World, who: str, size: str) -> None:
     visitor = site.visitor(person, reduced_motion="reduce", **DEVICES[size])
     faults = walk(visitor, lists[who](world), size)
     assert faults == []
-    visitor.watch.require_clean("status of 403", "status of 404")
+    visitor.watch.require_clean("status of 403", "status of 404", "status of 410")
     visitor.close()
 
 
@@ -142,6 +148,13 @@ def test_pages_after_an_act(site: Site, world: World, size: str) -> None:
     faults += look(page, "files-links", size)
     visitor.open("/files")
     page.locator("input[name=id]").first.check()
+    visitor.press("Pin")
+    page.get_by_text("Pinned").first.wait_for()
+    page.locator("input[name=id]").nth(1).check()
+    page.get_by_label("Expiry of the chosen files").select_option("30d")
+    visitor.press("Set expiry")
+    page.locator(".ends time").first.wait_for()
+    page.locator("input[name=id]").first.check()
     page.locator("input[name=id]").nth(1).check()
     faults += look(page, "files-chosen", size)
     page.evaluate("document.querySelector('[data-shelf]').submit()")
@@ -153,6 +166,12 @@ def test_pages_after_an_act(site: Site, world: World, size: str) -> None:
     visitor.open(f"/{world.image}")
     page.locator("summary").first.click()
     faults += look(page, "item-change", size)
+    staff = site.visitor(world.admin, reduced_motion="reduce", **DEVICES[size])
+    staff.open("/admin/uploads").get_by_text("Delete …").first.click()
+    faults += look(staff.page, "admin-take-down", size)
+    staff.open(f"/{world.image}").get_by_text("Change or delete").click()
+    faults += look(staff.page, "item-take-down", size)
+    staff.watch.require_clean()
     visitor.open("/upload")
     page.get_by_label("Into the gallery").check()
     files: list[FilePayload] = [

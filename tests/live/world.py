@@ -3,6 +3,7 @@ state, comments, reports."""
 
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from tests.conftest import Person
 from tests.live.browser import Site
@@ -30,6 +31,7 @@ class World:
     nsfw: int
     waiting: int
     rejected: int
+    expired: int
     unlisted: str
 
 
@@ -77,6 +79,13 @@ def make(site: Site, *, pictures: int = 24, waiting: int = 6) -> World:
         for number in range(waiting)
     ]
     unlisted = site.server.upload(alice, picture(11), "screenshot 2026-11-21.png")
+    moment = datetime.now(UTC) + timedelta(seconds=2)
+    soon = publish(bob, picture(12), "soon.jpg", expires=moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    publish(alice, picture(13), "view of a week.jpg", expires="7d")
+    for reason in ("Somebody else has made this picture, and asks for it to go.", ""):
+        name = site.server.upload(alice, picture(14, (640, 480 + len(reason))), "borrowed.png")
+        takedown = {"file": name, "reason": reason, "refuse": "1" if reason else "0"}
+        site.server.ask("/api/admin/delete/file", admin.by_admin_token | takedown)
     site.server.upload(alice, TEXT, "notes.txt")
     return World(
         alice=alice,
@@ -87,6 +96,7 @@ def make(site: Site, *, pictures: int = 24, waiting: int = 6) -> World:
         nsfw=nsfw,
         waiting=next((one for place, one in enumerate(ids) if place % 2), ids[0]),
         rejected=rejected,
+        expired=soon,
         unlisted=unlisted,
         **found,
     )

@@ -1,0 +1,456 @@
+"""Uploads that come in pieces: their rules, and how they begin, go on, end and expire."""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import credentials
+import expiry
+import intake
+import items
+import metadata as pictures
+import models
+import quota
+import storage as files
+from body import Stream
+from config import Config
+from errors import (
+    Conflict,
+    Invalid,
+    Locked,
+    NotFound,
+    TooLarge,
+    TooMany,
+    Unauthorized,
+    WrongChecksum,
+)
+from items import NewItem
+from listing import Listing, check_listing, is_yes
+from models import Item, Resumable
+from partial import Partial
+from storage import LocalStorage
+
+KEPT = timedelta(days=1)  # after its last piece
+MOST = 20  # unfinished ones of a user
+ALGORITHMS = ("sha256", "sha1")  # of checksums; the protocol asks for sha1
+_SAVE_EVERY = 64 * files.MIB  # bytes of one piece that a crash may cost
+_NAME = re.compile(r"[A-Za-z0-9]{32}", re.ASCII)
+_KEY = re.compile(r"[!-+\--~]+", re.ASCII)  # neither blank nor comma
+_NONE = "There is no such upload; it may have expired."
+_BEYOND = "The piece is longer than what is left of the upload."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Who sends.
+
+    Args:
+        user_id: the user.
+        api: by which API (nekos, f0ckm, web); an upload goes on where it began.
+    """
+
+    user_id: int
+    api: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checksum:
+    """What the client says that a piece hashes to, by one of ALGORITHMS."""
+
+    algorithm: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What an upload has become."""
+
+    id: int
+    name: str
+    is_listed: bool
+    is_pending: bool
+    deletion_secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an upload is; `finished` once it is an item. Sizes are bytes."""
+
+    name: str
+    length: int
+    offset: int
+    metadata: str
+    expires: datetime
+    finished: Finished | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What receives uploads.
+
+    Args:
+        config: the rules.
+        store: the files.
+        secret: the server's; a deletion link follows from it.
+    """
+
+    config: Config
+    store: LocalStorage
+    secret: bytes
+
+
+def parse_metadata(text: str) -> dict[str, str]:
+    """What Upload-Metadata says: pairs of a key and base64, separated by commas.
+
+    Raises:
+        Invalid: it says it in another form, or one thing twice.
+    """
+    found: dict[str, str] = {}
+    for pair in text.split(",") if text.strip() else []:
+        key, _, value = pair.strip().partition(" ")
+        try:
+            decoded = intake.decode(base64.b64decode(value.strip(), validate=True))
+        except (binascii.Error, ValueError):
+            raise Invalid("A value in Upload-Metadata is no base64.") from None
+        if not _KEY.fullmatch(key) or key in found:
+            raise Invalid("Upload-Metadata must hold different keys, each with a value in base64.")
+        found[key] = decoded
+    return found
+
+
+def parse_checksum(text: str) -> Checksum | None:
+    """What Upload-Checksum says, None for nothing.
+
+    Raises:
+        Invalid: it is malformed, or of an unknown algorithm.
+    """
+    if not text:
+        return None
+    algorithm, _, value = text.partition(" ")
+    if algorithm not in ALGORITHMS:
+        raise Invalid(f"Upload-Checksum must be one of {', '.join(ALGORITHMS)}.")
+    try:
+        digest = base64.b64decode(value.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        digest = b""
+    if len(digest) != hashlib.new(algorithm).digest_size:
+        raise Invalid("Upload-Checksum must be an algorithm, a blank, and base64.")
+    return Checksum(algorithm=algorithm, digest=digest)
+
+
+def begin(desk: Desk, sender: Sender, length: int, metadata: str) -> Progress:
+    """Begin an upload of `length` bytes. All rules are asked now, so that nothing is sent in vain.
+
+    Args:
+        metadata: Upload-Metadata as it was sent.
+
+    Raises:
+        Invalid, TooLarge, Blocked, TooMany, NoSpace: it may not be stored.
+        Unauthorized: the user was deleted or banned meanwhile.
+    """
+    rules, store = desk.config.uploads, desk.store
+    items.require_rate(rules.per_minute, sender.user_id)
+    if length == 0:
+        raise Invalid("The file is empty.")
+    if length > rules.max_bytes:
+        raise TooLarge(intake.too_large(rules.max_bytes))
+    original_name, _ = _described(desk, sender.api, metadata)
+    fields = parse_metadata(metadata)
+    expiry.check(rules, fields.get("expires", ""))
+    pictures.wants(desk.config, is_listed=False, wish=fields.get("strip-metadata", ""))
+    items.require_extension(rules.blocked_extensions, files.extension_of(original_name))
+    store.require_space(length)
+    items.require_database_space()
+    forget_expired(store)
+    reserved: list[str] = []
+
+    def work() -> Resumable:
+        moment = models.now()
+        rights = models.find_rights(sender.user_id)
+        if rights is None or not rights.is_active:
+            raise Unauthorized
+        _require_place(sender.user_id, moment)
+        quota.make_room(desk.config, sender.user_id, rights, length)  # what goes, goes at the end
+        reserved.append(store.reserve_name())
+        return Resumable.create(
+            user=sender.user_id,
+            name=reserved[0],
+            api=sender.api,
+            length=length,
+            metadata=metadata,
+            created=moment,
+            expires=moment + KEPT,
+        )
+
+    try:
+        upload = models.write(work)
+    except BaseException:
+        for name in reserved:
+            store.discard(name, where="resumable")
+        raise
+    return _progress(desk, upload)
+
+
+def look(desk: Desk, sender: Sender, name: str) -> Progress:
+    """How far an upload is. A request that still waits for its bytes is ended first, so that this
+    is true.
+
+    Raises:
+        NotFound: there is none, or not of this sender.
+    """
+    upload = _get(sender, name)
+    if upload.item_id is not None:
+        return _progress(desk, upload)
+    try:
+        with Partial(desk.store, name) as file:
+            upload = _get(sender, name)
+            file.go_to(upload.offset)
+    except Locked:
+        pass  # another process receives it
+    except NotFound:
+        upload = _ended(sender, name)
+    return _progress(desk, upload)
+
+
+def receive(
+    desk: Desk,
+    sender: Sender,
+    name: str,
+    stream: Stream,
+    *,
+    offset: int,
+    size: int | None,
+    checksum: Checksum | None = None,
+    interrupt: Callable[[], None] = lambda: None,
+) -> Progress:
+    """Append a piece. What has come is kept also when the rest does not come; with a checksum
+    the piece counts whole or not at all. With the last byte the upload becomes an item.
+
+    Args:
+        stream: the piece.
+        offset: where the client believes it begins.
+        size: how many bytes were announced, None when nobody said.
+        interrupt: ends the reading from `stream`, called from another thread.
+
+    Raises:
+        NotFound: there is no such upload, or not of this sender.
+        Conflict: it begins elsewhere.
+        Locked: another request goes on with it.
+        TooLarge: the piece passes the announced length.
+        WrongChecksum: the piece is not what the client sent; it was dropped.
+        whatever `items.create` raises, at the end; then the last piece has to be sent again.
+    """
+    upload = _at(_get(sender, name), offset)
+    if upload.item_id is not None:
+        return _progress(desk, upload)  # the answer to the last piece was lost
+    if size is not None and size > upload.length - offset:
+        raise TooLarge(_BEYOND)
+    with _opened(desk, sender, name, interrupt) as file:
+        upload = _at(_get(sender, name), offset)
+        file.go_to(offset)
+        _copy(upload, file, stream, size, checksum)
+        if file.size == upload.length:
+            _finish(desk, upload, file)
+        else:
+            _save(upload, file)
+    return _progress(desk, _get(sender, name))
+
+
+def give_up(desk: Desk, sender: Sender, name: str) -> None:
+    """End an unfinished upload, with all its bytes. A finished one is an item, and stays one: it
+    is merely not asked about any more.
+
+    Raises:
+        NotFound: there is none, or not of this sender.
+    """
+    upload = _get(sender, name)
+
+    def work() -> None:
+        desk.store.discard(name, where="resumable")
+        Resumable.delete().where(Resumable.id == upload.id).execute()
+
+    models.write(work)
+
+
+def forget_expired(store: LocalStorage) -> int:
+    """Drop what has expired, bytes first. Returns how many."""
+    expired = Resumable.expires <= models.now()
+    if not Resumable.select(Resumable.id).where(expired).exists():
+        return 0
+
+    def work() -> int:
+        over = models.rows(Resumable.select(Resumable.id, Resumable.name).where(expired))
+        for _, name in over:
+            store.discard(name, where="resumable")
+        return int(Resumable.delete().where(Resumable.id.in_([row[0] for row in over])).execute())
+
+    return models.write(work)
+
+
+def unlink_all(store: LocalStorage, user_id: int) -> None:
+    """Remove the bytes of all unfinished uploads of a user, whose row is about to go."""
+    for (name,) in models.rows(Resumable.select(Resumable.name).where(Resumable.user == user_id)):
+        store.discard(name, where="resumable")
+
+
+def _get(sender: Sender, name: str) -> Resumable:
+    upload = None
+    if _NAME.fullmatch(name):
+        upload = Resumable.get_or_none(
+            Resumable.name == name,
+            Resumable.user == sender.user_id,
+            Resumable.api == sender.api,
+            Resumable.expires > models.now(),
+        )
+    if upload is None:
+        raise NotFound(_NONE)
+    return upload
+
+
+def _at(upload: Resumable, offset: int) -> Resumable:
+    if upload.offset != offset:
+        raise Conflict(f"The upload stands at {upload.offset} and not at {offset}.")
+    return upload
+
+
+def _require_place(user_id: int, moment: datetime) -> None:
+    mine = (Resumable.user == user_id, Resumable.item.is_null(), Resumable.expires > moment)
+    if Resumable.select().where(*mine).count() >= MOST:
+        raise TooMany(f"You have {MOST} unfinished uploads; finish or end one of them first.")
+
+
+def _described(desk: Desk, api: str, metadata: str) -> tuple[str, Listing | None]:
+    """The client's name of the file, and what it says for the gallery; None for no listing."""
+    fields = parse_metadata(metadata)
+    name = fields.get("filename", "")
+    if api == "nekos" or (api == "web" and fields.get("listed") != "1"):
+        return name, None
+    listing = check_listing(
+        desk.config.gallery,
+        rating=fields.get("rating", ""),
+        tags=fields.get("tags", ""),
+        comment=fields.get("comment", ""),
+        is_oc=is_yes(fields.get("is_oc", "")),
+        is_shitpost=is_yes(fields.get("is_shitpost", "")),
+    )
+    return name, listing
+
+
+def _opened(desk: Desk, sender: Sender, name: str, interrupt: Callable[[], None]) -> Partial:
+    try:
+        return Partial(desk.store, name, interrupt)
+    except NotFound:
+        _ended(sender, name)
+        raise Conflict("The upload is complete.") from None
+
+
+def _ended(sender: Sender, name: str) -> Resumable:
+    """The upload whose file is gone because it has become an item meanwhile."""
+    upload = _get(sender, name)
+    if upload.item_id is None:
+        raise NotFound(_NONE)
+    return upload
+
+
+def _copy(
+    upload: Resumable, file: Partial, stream: Stream, size: int | None, checksum: Checksum | None
+) -> None:
+    """From the stream into the file, until one of them ends."""
+    began = saved = file.size
+    digest = hashlib.new(checksum.algorithm) if checksum else None
+    while block := _read(stream, min(intake.BLOCK, upload.length - file.size + 1)):
+        if file.size + len(block) > upload.length:
+            raise TooLarge(_BEYOND)
+        file.write(block)
+        if digest is not None:
+            digest.update(block)
+        elif file.size - saved >= _SAVE_EVERY and file.size < upload.length:
+            _save(upload, file)
+            saved = file.size
+    if checksum is not None and digest is not None:
+        is_whole = block is not None and size in (None, file.size - began)
+        if not is_whole or digest.digest() != checksum.digest:
+            raise WrongChecksum("The piece does not have its checksum; send it again.")
+
+
+def _read(stream: Stream, size: int) -> bytes | None:
+    """The next bytes, b"" at the end, None when the connection broke or nothing came in time."""
+    try:
+        return stream.read(size)
+    except Exception:  # every server has its own for cut-off and malformed bodies
+        return None
+
+
+def _save(upload: Resumable, file: Partial) -> None:
+    """Acknowledge what the file holds, once it is on disk."""
+    file.save()
+    same = (Resumable.id == upload.id, Resumable.item.is_null())
+
+    def work() -> int:
+        fresh = {"offset": file.size, "expires": models.now() + KEPT}
+        return int(Resumable.update(fresh).where(*same).execute())
+
+    if not models.write(work):
+        raise NotFound(_NONE)  # given up, or its user deleted, meanwhile
+
+
+def _finish(desk: Desk, upload: Resumable, file: Partial) -> None:
+    """Make an item of it. The last piece is acknowledged with that and not before: else a client
+    whose last answer was lost would take an upload for stored that is no item."""
+    original_name, listing = _described(desk, upload.api, upload.metadata)
+    fields = parse_metadata(upload.metadata)
+    new = NewItem(
+        user_id=upload.user_id,
+        original_name=original_name,
+        listing=listing,
+        expires=expiry.check(desk.config.uploads, fields.get("expires", "")),
+        admitted=upload.length,
+        deletion_secret=credentials.derive_deletion_secret(desk.secret, upload.name),
+    )
+
+    def end(item_id: int) -> None:
+        ended = {"offset": upload.length, "item": item_id, "expires": models.now() + KEPT}
+        unfinished = (Resumable.id == upload.id, Resumable.item.is_null())
+        if not Resumable.update(ended).where(*unfinished).execute():
+            raise NotFound(_NONE)
+
+    stripped = pictures.apply(
+        desk.config,
+        desk.store,
+        file,
+        is_listed=listing is not None,
+        wish=fields.get("strip-metadata", ""),
+    )
+    try:
+        items.create(desk.config, desk.store, new, stripped.file, end)
+    finally:
+        if stripped.file is not file:
+            stripped.file.close()
+    desk.store.discard(upload.name, where="resumable")
+
+
+def _progress(desk: Desk, upload: Resumable) -> Progress:
+    finished = None
+    if upload.item_id is not None:
+        item = Item.get_or_none(Item.id == upload.item_id)
+        if item is None:
+            raise NotFound(_NONE)  # deleted at this moment
+        finished = Finished(
+            id=item.id,
+            name=item.name,
+            is_listed=item.state != "unlisted",
+            is_pending=item.state in ("pending", "rejected"),
+            deletion_secret=credentials.derive_deletion_secret(desk.secret, upload.name),
+        )
+    return Progress(
+        name=upload.name,
+        length=upload.length,
+        offset=upload.offset,
+        metadata=upload.metadata,
+        expires=upload.expires,
+        finished=finished,
+    )
