@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from peewee import fn
 
+import albums
 import audit
 import credentials
 import models
@@ -27,6 +28,7 @@ from models import REJECTED, Comment, Item, ItemTag, Tag, User
 from storage import Incoming, LocalStorage
 
 _NAME_TRIES = 100  # random names tried; a second one is needed once in a blue moon
+_DELETED_AT_ONCE = 60  # files of one album
 REJECTED_KEPT = timedelta(days=30)
 UPLOAD_WINDOW = timedelta(minutes=1)
 
@@ -38,6 +40,8 @@ class NewItem:
     Args:
         listing: without one it stays unlisted.
         expires: when it ends; None for never.
+        album: the title of the user's album it goes into, as `albums.check_title` gives it; empty
+            for none.
         admitted: bytes that it was admitted with when it began to come in pieces: they count
             towards the quota already, and it is no further upload of this minute.
         deletion_secret: what its deletion link holds; empty for a new one.
@@ -47,18 +51,21 @@ class NewItem:
     original_name: str
     listing: Listing | None = None
     expires: datetime | None = None
+    album: str = ""
     admitted: int = 0
     deletion_secret: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """What an upload became; `deletion_secret` is told once and kept only as a hash."""
+    """What an upload became; `deletion_secret` is told once and kept only as a hash, `album` is the
+    name of the album it went into, empty for none."""
 
     id: int
     name: str
     is_pending: bool
     deletion_secret: str
+    album: str
     expires: datetime | None
 
 
@@ -97,6 +104,7 @@ def create(
     Raises:
         Blocked, Refused, NoSpace, TooMany: it may not be stored.
         Unauthorized: the user was deleted or banned meanwhile.
+        Conflict: the album, or the number of albums, is at its limit.
     """
     extension = files.extension_of(new.original_name)
     require_extension(config.uploads.blocked_extensions, extension)
@@ -108,7 +116,7 @@ def create(
     published: list[str] = []
     held: list[str] = []
 
-    def work() -> tuple[int, str]:
+    def work() -> tuple[int, str, str]:
         rights = models.find_rights(new.user_id, file.sha256)
         if rights is None or not rights.is_active:
             raise Unauthorized
@@ -116,6 +124,7 @@ def create(
             require_rate(config.uploads.per_minute, new.user_id)
         if rights.is_refused:
             raise Refused("An admin has taken this content down; this host does not take it again.")
+        album = albums.open_for(new.user_id, new.album) if new.album else None
         victims = quota.make_room(config, new.user_id, rights, file.size - new.admitted)
         waiting = None
         if is_pending:
@@ -136,13 +145,15 @@ def create(
             raise RuntimeError("no free name was found")
         if new.listing is not None:
             _add_listing(item_id, new.user_id, new.listing)
+        if album is not None:
+            albums.append(album, [item_id])
         also(item_id)
         for victim in victims:  # last: up to here, whatever fails leaves them as they were
             remove(store, victim)
-        return item_id, name
+        return item_id, name, album.name if album else ""
 
     try:
-        item_id, name = models.write(work)
+        item_id, name, album = models.write(work)
     except BaseException:
         for name in published:
             store.delete(name)
@@ -155,6 +166,7 @@ def create(
         is_pending=is_pending,
         deletion_secret=secret,
         expires=new.expires,
+        album=album,
     )
 
 
@@ -261,6 +273,27 @@ def delete_own_items(store: LocalStorage, user: User, item_ids: list[int]) -> in
         return len(mine)
 
     return models.write(work)
+
+
+def delete_album(store: LocalStorage, user: User, name: str) -> None:
+    """Delete an album of `user` with all files in it, few at a time, since nobody can write
+    meanwhile; the album goes last, so that what was cut short can be done again.
+
+    Raises:
+        NotFound: there is no such album.
+        Forbidden: it is somebody else's.
+    """
+
+    def delete_some() -> int:
+        album = albums.own(user, name)
+        some = [item.id for item in albums.list_items(album)[:_DELETED_AT_ONCE]]
+        for item in Item.select().where(Item.id.in_(some)):
+            remove(store, item)
+        return len(some)
+
+    while models.write(delete_some):
+        pass
+    albums.delete(user, name)
 
 
 def find_by_deletion_secret(name: str, secret: str) -> Item | None:

@@ -30,7 +30,7 @@ def parse_tags(text: str) -> tuple[str, ...]:
     Raises:
         Invalid: there are too many, or one is too long.
     """
-    tags = dict.fromkeys(" ".join(_plain(part).split()) for part in text.lower().split(","))
+    tags = dict.fromkeys(" ".join(plain(part).split()) for part in text.lower().split(","))
     kept = tuple(tag for tag in tags if tag and tag not in RATINGS)
     if len(kept) > MAX_TAGS:
         raise Invalid(f"An upload takes at most {MAX_TAGS} tags.")
@@ -77,7 +77,7 @@ def check_comment(text: str) -> str:
     Raises:
         Invalid: it is too long.
     """
-    text = _plain(text.replace("\r\n", "\n"), keep="\n\t").strip()
+    text = plain(text.replace("\r\n", "\n"), keep="\n\t").strip()
     if len(text) > MAX_COMMENT_LENGTH:
         raise Invalid(f"A comment has at most {MAX_COMMENT_LENGTH} characters.")
     return text
@@ -89,13 +89,13 @@ def check_reason(text: str) -> str:
     Raises:
         Invalid: it is too long.
     """
-    text = _plain(text).strip()
+    text = plain(text).strip()
     if len(text) > MAX_REASON_LENGTH:
         raise Invalid(f"A reason has at most {MAX_REASON_LENGTH} characters.")
     return text
 
 
-def _plain(text: str, keep: str = "") -> str:
+def plain(text: str, keep: str = "") -> str:
     """`text` in NFC, blanks for line ends and tabs, without other control characters and lone
     surrogates; the characters in `keep` stay."""
     kept = []

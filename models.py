@@ -274,6 +274,39 @@ class Notice(Table):
 Notice.add_index(Notice.user, Notice.id, name="notice_user_id")
 
 
+class Album(Table):
+    """Files of one user in an order of their own. Whoever has its link, which `name` makes, sees
+    it; `title_key` is the title without regard to case."""
+
+    id = IdField()
+    user = ForeignKeyField(User, index=False, on_delete="CASCADE")
+    user_id: int
+    name = CharField(max_length=32, unique=True)
+    title = CharField(max_length=100)
+    title_key = CharField(max_length=300)
+    created = MomentField(default=lambda: now())
+
+
+Album.add_index(Album.user, Album.title_key, unique=True, name="album_user_title")
+Album.add_index(Album.user, Album.id, name="album_user_id")
+
+
+class AlbumItem(Table):
+    """That a file is in an album; positions in an album differ, and may have gaps."""
+
+    album = ForeignKeyField(Album, index=False, on_delete="CASCADE")
+    item = ForeignKeyField(Item, on_delete="CASCADE")
+    position = IntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("album", "item")
+        without_rowid = True
+
+
+# Not unique: moving a file shifts the positions between, one row after the other.
+AlbumItem.add_index(AlbumItem.album, AlbumItem.position, name="album_item_order")
+
+
 class Failure(Table):
     """One failed guess at a password or key; both buckets are hashes, never names."""
 
@@ -314,7 +347,7 @@ class Audit(Table):
 
 TABLES = [
     User, ApiKey, RegistrationKey, Item, Resumable, Expired, Tag, ItemTag, Comment, Session, Report,
-    RefusedContent, Notice, Failure, Counter, Day, Audit,
+    RefusedContent, Notice, Failure, Counter, Day, Audit, Album, AlbumItem,
 ]  # fmt: skip
 
 

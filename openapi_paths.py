@@ -20,6 +20,7 @@ _NAME: Node = {"type": "string", "pattern": r"^[A-Za-z0-9]{5,32}(\.[a-z0-9]{1,10
 _USERNAME: Node = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{1,31}$"}
 _PASSWORD: Node = {"type": "string", "minLength": 6, "maxLength": 256, "pattern": _TEXT}
 TOKEN: Node = {"type": "string", "format": "uuid", "pattern": _UUID}
+_ALBUM: Node = {"type": "string", "maxLength": 100}
 _RATING: Node = {"enum": ["sfw", "nsfw", "nsfl"]}
 _NUMBER: Node = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
 _BYTES: Node = {
@@ -95,6 +96,9 @@ SCHEMAS: dict[str, Node] = {
     "ApiKey": _object(
         id=_ID, name=STRING, last4=STRING, created=_MOMENT, last_used=_or_null(_MOMENT)
     ),
+    "Album": _object(
+        title={**_ALBUM, "minLength": 1}, url=_URL, zip=_URL, files=COUNT, created=_MOMENT
+    ),
     "NekosUploader": _object(
         **_UPLOADER,
         URL={"enum": ["{json:url}", "{header:X-View-URL}"]},
@@ -128,6 +132,7 @@ INPUTS: dict[str, tuple[str, Node]] = {
     "name": ("A name to know the key by.", {"type": "string", "maxLength": 64, "pattern": _TEXT}),
     "id": ("The id of the key.", _ID),
     "link": ("What the link that is copied leads to.", {"enum": ["file", "page"]}),
+    "album": ("The title of an album of the user's, made when it is new.", _ALBUM),
     "reason": ("Why; shown to the owner.", {"type": "string", "maxLength": 500}),
     "strip-metadata": (_STRIP_HELP, _STRIP),
     "refuse": ("An admin's `1`: nobody may upload the same bytes any more.", {"type": "string"}),
@@ -149,6 +154,7 @@ FIELDS: dict[str, Node] = {
     "comment": {"type": "string", "maxLength": 2000, "description": "The first comment."},
     "is_oc": {"type": "string", "description": "`1` or `true`: original content."},
     "is_shitpost": {"type": "string", "description": "`1` or `true`: no rating or tags needed."},
+    "album": {**_ALBUM, "description": "The title of an album of the user's, new or not."},
 }
 _ALSO: dict[str, Node] = {"strip_metadata": {**_STRIP, "description": _STRIP_HELP}}
 _EXPIRES: Node = {
@@ -231,7 +237,7 @@ WHY = {
 }
 _LOGIN = "400 401 413 429 503"
 _LIST = "400 401 413"
-_UPLOAD = "400 401 413 415 429 451 507"
+_UPLOAD = "400 401 409 413 415 429 451 507"
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +291,7 @@ _SENT = {
     "X-Deletion-URL": "A page that asks once and deletes this file; it needs no login.",
     "X-View-URL?": "A page that shows the file; not while it waits for approval.",
     "X-File-URL?": "The file itself; not while it waits for approval.",
+    "X-Album-URL?": "The album that the file went into, if one was named.",
     "X-Metadata?": "What became of a picture's metadata, if it was to be removed: removed, clean, "
     "unparsed, untouched.",
     "Expires-At?": "The moment at which the file ends; without one it stays.",
@@ -327,6 +334,8 @@ ROUTES = (
            "name", _NEW_KEY, "400 401 409 413"),
     Route("POST /api/user/keys/revoke", "revokeApiKey", "Revoke an API key", "user",
            "id", ref("Sentence"), "400 401 404 413"),
+    Route("POST /api/user/albums/list", "listAlbums", "The user's albums, newest first", "user",
+           "", _array(ref("Album")), "401 413"),
     Route("POST /api/user/sharex", "nekosUploader", "ShareX uploader for /api/files/upload",
            "user", "link?", ref("NekosUploader"), "400 401 413", headers=_SXCU),
     Route("POST /api/token/get", "getToken", "The upload token", "all",
@@ -338,8 +347,9 @@ ROUTES = (
     Route("POST /api/files/list", "listFiles", "The user's files, newest first", "user",
            "limit? offset?", _array(_NAME), _LIST),
     Route("POST /api/files/upload", "upload", "Store a file, unlisted", "user",
-           "expires? strip-metadata?", _bare(_object(url=_URL)), _UPLOAD, "expires",
-           body=_form("uploadFile", expires=_EXPIRES, **_ALSO), headers=_SENT),
+           "album? expires? strip-metadata?", _bare(_object(url=_URL)), _UPLOAD, "album expires",
+           also={"414": {}}, headers=_SENT,
+           body=_form("uploadFile", album=FIELDS["album"], expires=_EXPIRES, **_ALSO)),
     Route("POST /api/files/tus/", "beginResumable", "Begin an upload in pieces (tus 1.0.0)",
            "user or key", "Tus-Resumable Upload-Length Upload-Metadata? Upload-Checksum?", None,
            "400 401 412 413 415 429 460 503 507", status=201, by_header=True, body=_PIECE,
@@ -380,7 +390,7 @@ ROUTES = (
     Route("GET /api/openapi.json", "openapi", "This description", "all", "",
            {"type": "object", "required": ["openapi", "info", "paths"]}, ""),
     Route("POST /api/v2/upload", "uploadItem", "Store a file as an item of the gallery", "key",
-           "expires? strip-metadata?", _bare(_LIVE_OR_PENDING), _UPLOAD, " ".join(FIELDS),
+           "album? expires? strip-metadata?", _bare(_LIVE_OR_PENDING), _UPLOAD, " ".join(FIELDS),
            also={"414": {}}, body=_form("file", **FIELDS, **_ALSO), headers=_SENT),
     Route("POST /api/v2/sharex", "f0ckmUploader", "ShareX uploader for /api/v2/upload", "key",
            "link?", ref("F0ckmUploader"), "400 401 413", headers=_SXCU),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import albums
 import credentials
 import expiry
 import intake
@@ -161,6 +162,7 @@ def begin(desk: Desk, sender: Sender, length: int, metadata: str) -> Progress:
     original_name, _ = _described(desk, sender.api, metadata)
     fields = parse_metadata(metadata)
     expiry.check(rules, fields.get("expires", ""))
+    _album(fields)
     pictures.wants(desk.config, is_listed=False, wish=fields.get("strip-metadata", ""))
     items.require_extension(rules.blocked_extensions, files.extension_of(original_name))
     store.require_space(length)
@@ -340,6 +342,10 @@ def _described(desk: Desk, api: str, metadata: str) -> tuple[str, Listing | None
     return name, listing
 
 
+def _album(fields: dict[str, str]) -> str:
+    return albums.check_title(fields["album"]) if fields.get("album") else ""
+
+
 def _opened(desk: Desk, sender: Sender, name: str, interrupt: Callable[[], None]) -> Partial:
     try:
         return Partial(desk.store, name, interrupt)
@@ -408,6 +414,7 @@ def _finish(desk: Desk, upload: Resumable, file: Partial) -> None:
         original_name=original_name,
         listing=listing,
         expires=expiry.check(desk.config.uploads, fields.get("expires", "")),
+        album=_album(fields),
         admitted=upload.length,
         deletion_secret=credentials.derive_deletion_secret(desk.secret, upload.name),
     )

@@ -28,7 +28,7 @@ _THUMBNAIL_PATTERN = re.compile(
 _LETTERS = (string.ascii_letters + string.digits).encode() * 4 + bytes(8)
 _SURPLUS = bytes(range(248, 256))
 _SUFFIX = re.compile(r"[A-Za-z0-9]{1,10}", re.ASCII)
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SPACE_CHECK_EVERY = 16 * MIB  # bytes received between two looks at the free space
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 _FOR_MAKING = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -62,7 +62,7 @@ def display_name(client_name: str) -> str:
     kept = "".join(
         char
         for char in _last_component(client_name)
-        if char not in _BIDI and unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp")
+        if char not in BIDI and unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp")
     ).strip()
     if len(kept) <= 255:
         return kept

@@ -69,10 +69,12 @@ def _store(services: Services, sent: Sent) -> Answer:
         is_oc=is_yes(sent.field_or_query("is_oc")),
         is_shitpost=is_yes(sent.field_or_query("is_shitpost")),
     )
+    name, album = sent.received.original_name, sent.album()
     file = strip(services, sent, file, is_listed=True)
-    name = sent.received.original_name
     expires = expiry.check(services.config.uploads, sent.wish("expires"))
-    new = NewItem(user_id=sent.user_id, original_name=name, listing=listing, expires=expires)
+    new = NewItem(
+        user_id=sent.user_id, original_name=name, listing=listing, album=album, expires=expires
+    )
     created = items.create(services.config, services.storage, new, file)
     site, waits = services.config.site.url, created.is_pending
     url = site if waits else f"{site}{created.id}"

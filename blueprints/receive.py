@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from flask import Flask, Response, g, request
 from werkzeug.wsgi import get_content_length, get_input_stream
 
+import albums
 import intake
 import items
 import metadata
@@ -50,6 +51,15 @@ class Sent:
         if value is not None:
             return value
         return parse_qs(self.environ.get("QUERY_STRING", "")).get(name, [""])[0]
+
+    def album(self) -> str:
+        """The title of the album for the file, by header, field or query; empty for none.
+
+        Raises:
+            Invalid: it is too long.
+        """
+        title = header_of(self.environ, "album") or self.field_or_query("album")
+        return albums.check_title(title) if title.strip() else ""
 
 
 class Answer(NamedTuple):
@@ -217,17 +227,17 @@ def answer(services: Services, sent: Sent, created: Created, url: str, document:
 
 
 def links(services: Services, created: Created) -> list[tuple[str, str]]:
-    """The headers that lead to what was stored: the page that deletes it and, unless it waits, the
-    page that shows it and the file itself."""
+    """The headers that lead to what was stored: the page that deletes it; unless it waits, the page
+    that shows it and the file itself; and the album that it went into."""
     site = services.config.site
     deletion = f"{site.url}delete/{created.name}/{created.deletion_secret}"
-    if created.is_pending:
-        return [("X-Deletion-URL", deletion)]
-    return [
-        ("X-Deletion-URL", deletion),
-        ("X-View-URL", f"{site.url}v/{created.name}"),
-        ("X-File-URL", site.upload_url + created.name),
-    ]
+    found = [("X-Deletion-URL", deletion)]
+    if not created.is_pending:
+        found.append(("X-View-URL", f"{site.url}v/{created.name}"))
+        found.append(("X-File-URL", site.upload_url + created.name))
+    if created.album:
+        found.append(("X-Album-URL", f"{site.url}a/{created.album}"))
+    return found
 
 
 def set_patience(environ: Environ, seconds: float | None) -> None:

@@ -29,7 +29,8 @@ VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,termination,expiration,checksum"
 PIECE = "application/offset+octet-stream"
 STALL_SECONDS = 15.0  # what has come by then is kept, and the client may come back
-PROMPT_SECONDS = 0.02  # for what is left of a body, where that takes a thread from everybody else
+PROMPT_SECONDS = 0.03  # the same for what is dropped, where that takes a thread from all others
+DROP_SECONDS = 5.0  # for all that is dropped, however steadily it comes
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _METHODS = ["OPTIONS", "HEAD", "PATCH", "DELETE", "POST"]
 _lock = threading.Lock()
@@ -180,9 +181,9 @@ def _place(threads: int) -> Iterator[None]:
 
 @contextmanager
 def _dropping(seconds: float) -> Iterator[None]:
-    """On a refusal, read and drop the body, so that the client sees the answer and no reset; for so
-    many seconds, after which the connection is closed. Without a refusal whoever stalls has had
-    their time."""
+    """On a refusal, read and drop the body, so that the client sees the answer and no reset, as
+    long as no byte takes `seconds`; then the connection is closed. Without a refusal whoever stalls
+    has had their time."""
     environ, patience = request.environ, PROMPT_SECONDS
     try:
         yield
@@ -192,7 +193,7 @@ def _dropping(seconds: float) -> Iterator[None]:
     finally:
         set_patience(environ, patience)
         limit = get_services().config.uploads.piece_bytes
-        if not intake.drain(stream_of(environ), limit, patience):
+        if not intake.drain(stream_of(environ), limit, max(patience, DROP_SECONDS)):
             abandon(environ["wsgi.input"])
         set_patience(environ, None)
 

@@ -20,7 +20,7 @@ ROUTES = routes()
 
 
 def shape(path: str) -> str:
-    return re.sub(r"(?<=/)[A-Z]+(?=/|$)", "*", path.rstrip("."))
+    return re.sub(r"(?<=/)[A-Z]+(?=[/.]|$)", "*", path.rstrip("."))
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(routes(pages=False)))

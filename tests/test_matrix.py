@@ -33,6 +33,7 @@ none  bad user  key othr ban. gone admU admT
 401  401  200  401  200  401  401  200  401  POST   /api/user/keys/list
 401  401  200  401  200  401  401  200  401  POST   /api/user/keys/create  name=laptop
 401  401  200  401  404  401  401  404  401  POST   /api/user/keys/revoke  id={key_id}
+401  401  200  401  200  401  401  200  401  POST   /api/user/albums/list
 401  401  200  401  200  401  401  200  401  POST   /api/user/sharex
 400  401  200  400  200  401  401  200  200  POST   /api/token/get  login
 401  401  200  401  200  401  401  200  401  POST   /api/token/regen

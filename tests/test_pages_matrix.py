@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import pytest
 from werkzeug.test import TestResponse
 
+import albums
 import models
 from models import Comment, Notice, RefusedContent, RegistrationKey, Report, Session, User
 from tests.conftest import PASSWORD, PNG, Kissa, Person
@@ -70,6 +71,17 @@ TABLE = """
 401 404 200 404 POST /files/delete id={plain}
 401 404 303 404 POST /files/delete id={plain}&sure=1
 303 303 303 303 GET  /files/delete
+401 404 303 404 POST /files/album id={plain}&album=Holiday
+303 200 200 200 GET  /albums
+401 303 303 303 POST /albums title=Holiday
+200 200 200 200 GET  /a/{album}
+200 200 200 200 GET  /a/{album}.zip
+401 403 303 403 POST /a/{album}/title title=Other
+401 403 303 403 POST /a/{album}/move later={plain}
+401 403 303 403 POST /a/{album}/remove item={plain}
+303 403 200 200 GET  /a/{album}/delete
+401 403 303 303 POST /a/{album}/delete
+401 403 303 403 POST /a/{album}/delete files=1
 401 404 303 404 POST /files/expiry id={plain}&expires=1d
 401 404 303 404 POST /files/pin id={plain}&pin=1
 303 200 200 200 GET  /settings
@@ -178,6 +190,12 @@ class Scene:
         cookie = Browser(self.kissa, self.person.username).client
         answer = cookie.post("/upload/tus/", headers=OURS | TUS | {"Upload-Length": "9"})
         return answer.headers["Location"].rpartition("/")[2]
+
+    @cached_property
+    def album(self) -> str:
+        """With the plain file in it."""
+        user = User.get(User.username == self.person.username)
+        return str(albums.add_files(user, "Cats", [self.plain]).name)
 
     @cached_property
     def waiting(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 import accounts
+import albums
 import expiry
 import gallery
 import items
@@ -19,7 +20,7 @@ import models
 import resumable
 import takedown
 import upkeep
-from models import Item
+from models import Album, Item, User
 from tests.conftest import Clock, Kissa, Person
 from tests.people import Browser
 from tests.pieces import TUS, by_key
@@ -97,6 +98,8 @@ def full(start: Callable[..., Kissa]) -> Kissa:
     item_id = kissa.item_id(alice, tags="c")
     kissa.post(f"/api/v2/queue/{item_id}/reject", admin.by_admin_token)
     kissa.upload_name(alice, name="NAME.txt")
+    for title, chosen in (("Cats", [1, 3, 2]), ("Dogs", [6]), ("None", [1])):
+        albums.add_files(User.get(User.username == "alice"), title, chosen)
     kissa.people = {"alice": alice, "admin": admin}  # type: ignore[attr-defined]
     return kissa
 
@@ -133,6 +136,7 @@ PLAIN: list[tuple[str, str, str, dict[str, str]]] = [
     ("POST", "/api/admin/delete/user", ADMIN, {"username": "admin"}),
     ("POST", "/api/admin/delete/file", ADMIN, {"file": "abcdefg.txt"}),
     ("POST", "/api/user/keys/list", TOKEN, {}),
+    ("POST", "/api/user/albums/list", TOKEN, {}),
     ("POST", "/api/user/keys/create", TOKEN, {"name": "x"}),
     ("POST", "/api/user/keys/revoke", TOKEN, {"id": "1"}),
     ("POST", "/api/user/signup", "", {"username": "eve", "password": "correct horse"}),
@@ -282,6 +286,11 @@ VIEWED: list[tuple[str, str, list[str]]] = [
     ),
     ("alice", "/files/links?id=1&id=3", []),
     ("alice", "/upload", []),
+    ("alice", "/albums", []),
+    ("alice", "/albums?before=3", []),
+    ("alice", "/a/ALBUM", []),
+    ("alice", "/a/ALBUM.zip", []),
+    ("alice", "/a/ALBUM/delete", []),
     ("alice", "/settings", ["USE TEMP B-TREE FOR ORDER BY"]),
     ("alice", "/settings/delete", []),
     ("admin", "/admin", list(FEW)[:1]),
@@ -310,6 +319,9 @@ def test_page(full: Kissa, collector: Collector, who: str, path: str, known: lis
     browser = Browser(full, who)
     Browser(full, "admin").post("/1/report", text="look")
     collector.found.clear()
+    if "ALBUM" in path:
+        path = path.replace("ALBUM", Album.get(Album.title == "Cats").name)
+        collector.found.clear()
     assert browser.get(path).status_code == (404 if path == "/t/abcdefg.png" else 200)
     found = [fault for sql, plan in collector.plans() for fault in faults(sql, plan)]
     assert [fault.partition(" in ")[0] for fault in found] == known, found
@@ -328,6 +340,14 @@ def test_acts_on_pages(full: Kissa, collector: Collector) -> None:
     alice.does("/files/notices/1/dismiss")
     alice.does("/files/pin", id=["1", "3"], pin="1")
     alice.does("/files/expiry", id=["1", "3"], expires="1d")
+    alice.does("/files/album", id=["1", "2"], album="Cats")
+    album = alice.does("/albums", title="New")
+    alice.does(f"{album}/title", title="Newer")
+    alice.does("/files/album", id=["1", "2"], album="newer")
+    for move in ({"later": "1"}, {"item": "1", "before": "2"}, {"item": "1", "before": ""}):
+        alice.does(f"{album}/move", **move)
+    alice.does(f"{album}/remove", item="1")
+    alice.does(f"{album}/delete", files="1")
     alice.does("/files/delete", id="1", sure="1")
     alice.does("/settings/sessions/end-others")
     alice.does("/signout")
@@ -338,7 +358,8 @@ def test_acts_on_pages(full: Kissa, collector: Collector) -> None:
 def test_uploads_and_deletes(full: Kissa, collector: Collector) -> None:
     alice: Person = full.people["alice"]  # type: ignore[attr-defined]
     name = full.upload_name(alice)
-    full.item_id(alice, tags="x,y,z", comment="hello")
+    full.item_id(alice, tags="x,y,z", comment="hello", album="Cats")
+    full.item_id(alice, tags="x,y,z", comment="hello", album="Birds")
     full.post("/api/files/delete", alice.by_token | {"file": name})
     assert len(collector.found) > 12
     assert [fault for sql, plan in collector.plans() for fault in faults(sql, plan)] == []

@@ -19,7 +19,7 @@ import partial
 import resumable
 import upkeep
 from blueprints import tus
-from models import Comment, Item, Resumable, User
+from models import Album, AlbumItem, Comment, Item, Resumable, User
 from resumable import Desk, Sender
 from tests.answers import TEXT, UNKNOWN_TOKEN, told
 from tests.conftest import PNG, Clock, Kissa, Person
@@ -587,13 +587,11 @@ def test_at_most_so_many_at_once(kissa: Kissa, alice: Person, bob: Person) -> No
 
 def test_no_space(kissa: Kissa, pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
     path = pieces.begin(10)
-    store = type(kissa.services.storage)
     monkeypatch.setattr(kissa.services.storage._space, "_ample_until", 0.0)
     monkeypatch.setattr("space.reserve", lambda status: status.f_blocks * status.f_frsize)
     assert pieces.ask("POST", PATH, Upload_Length="10").status_code == 507
     assert pieces.send(path, 0, b"1234567890").status_code == 507
     monkeypatch.undo()
-    assert store is type(kissa.services.storage)
     assert pieces.offset(path) == 0
     assert pieces.send(path, 0, b"1234567890").status_code == 204
 
@@ -777,7 +775,15 @@ def test_expiry(kissa: Kissa, pieces: Pieces, clock: Clock) -> None:
     assert item.expires == clock().replace(microsecond=0) + timedelta(hours=2)
 
 
-@pytest.mark.parametrize("fields", [{"expires": "soon"}, {"strip-metadata": "perhaps"}])
+def test_into_an_album(kissa: Kissa, pieces: Pieces) -> None:
+    assert pieces.whole(CONTENT, album="Holiday").status_code == 204
+    assert AlbumItem.get().item == Item.get()
+    assert Album.get().title == "Holiday"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"expires": "soon"}, {"strip-metadata": "perhaps"}, {"album": "x" * 101}]
+)
 def test_wishes_that_are_none(kissa: Kissa, pieces: Pieces, fields: dict[str, str]) -> None:
     described = metadata(filename="a.mp4", **fields)
     answer = pieces.ask("POST", PATH, Upload_Length="9", **described)

@@ -28,9 +28,10 @@ def _store(services: Services, sent: Sent) -> Answer:
     received = sent.received
     if received.file is None and received.stray_field is not None:
         raise NoFile(f"No file provided: it belongs in the field {_FIELD}.")
+    name, album = received.original_name, sent.album()
     file = strip(services, sent, intake.require_file(received), is_listed=False)
     expires = expiry.check(services.config.uploads, sent.wish("expires"))
-    new = NewItem(user_id=sent.user_id, original_name=received.original_name, expires=expires)
+    new = NewItem(user_id=sent.user_id, original_name=name, album=album, expires=expires)
     created = items.create(services.config, services.storage, new, file)
     url = services.config.site.upload_url + created.name
     return answer(services, sent, created, url, {"url": url})

@@ -6,6 +6,7 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 import accounts
+import albums
 import auth
 import keys
 import sharex
@@ -86,6 +87,25 @@ def revoke_key() -> ResponseReturnValue:
         raise NotFound("You have no key of this id.")
     keys.revoke_api_key(user, int(key_id))
     return sentence("The key has been revoked.")
+
+
+@bp.post("/user/albums/list")
+def list_albums() -> ResponseReturnValue:
+    """The user's albums, newest first."""
+    rows = albums.list_page(auth.require_token(), limit=None)
+    site = get_config().site.url
+    return jsonify(
+        [
+            {
+                "title": row.album.title,
+                "url": f"{site}a/{row.album.name}",
+                "zip": f"{site}a/{row.album.name}.zip",
+                "files": row.count,
+                "created": rfc3339(row.album.created),
+            }
+            for row in rows
+        ]
+    )
 
 
 @bp.post("/user/sharex")

@@ -122,6 +122,7 @@ def wants_json() -> bool:
 
 from blueprints.web import (  # noqa: E402, F401
     admin,
+    albums,
     assets,
     deletion,
     files,

@@ -34,7 +34,7 @@ def download_file(name: str) -> ResponseReturnValue:
     item = gallery.get_public_file(name)
     response = _public(name, "")
     if response.status_code in (200, 206):
-        response.headers["Content-Disposition"] = _attachment(item.original_name or name, name)
+        response.headers["Content-Disposition"] = attachment(item.original_name or name, name)
     return response
 
 
@@ -73,7 +73,7 @@ def show_waiting_file(item_id: str) -> ResponseReturnValue:
     return response
 
 
-def _attachment(original_name: str, name: str) -> str:
+def attachment(original_name: str, name: str) -> str:
     """A Content-Disposition by RFC 6266: the name in ASCII for clients that know no other, with
     nothing in it that they would unescape differently (appendix D), and the whole one."""
     plain = unicodedata.normalize("NFKD", original_name).encode("ascii", "ignore").decode()

@@ -5,6 +5,7 @@ from typing import Any
 from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
+import albums
 import auth
 import expiry
 import items
@@ -58,7 +59,8 @@ def my_files() -> ResponseReturnValue:
         evicting=_evicting(viewer),
         states=STATES,
         kind=media.kind,
-        thumbnail=_thumbnail,
+        thumbnail=thumbnail_url,
+        albums=albums.list_titles(viewer),
         link=_link,
         view_page=_view_page,
         is_veiled=is_veiled,
@@ -116,6 +118,15 @@ def show_links() -> ResponseReturnValue:
     return page("web/files_links.html", links=links, left_out=len(chosen) - len(links), next=target)
 
 
+@bp.post("/files/album")
+def add_to_album() -> ResponseReturnValue:
+    """Put the chosen files into an album, which is made when it is new."""
+    same_origin()
+    viewer, chosen = auth.require_viewer(), _chosen(request.form.getlist("id"))
+    album = albums.add_files(viewer, request.form.get("album", ""), chosen)
+    return back_to(url_for("web.show_album", name=album.name))
+
+
 @bp.get("/files/delete")
 def go_to_files() -> ResponseReturnValue:
     """Whoever asks again for the address of an act comes back to the list."""
@@ -127,7 +138,7 @@ def _chosen(values: list[str]) -> list[int]:
         raise Invalid("No file was chosen.")
     if len(values) > shelf.PER_PAGE:
         raise Invalid(f"At most {shelf.PER_PAGE} files at a time.")
-    return list({number(value) for value in values})
+    return list(dict.fromkeys(number(value) for value in values))
 
 
 def _deleted() -> int:
@@ -156,7 +167,7 @@ def _view_page(item: Item) -> str | None:
     return f"/v/{item.name}" if item.state == "unlisted" else None
 
 
-def _thumbnail(item: Item) -> str | None:
+def thumbnail_url(item: Item) -> str | None:
     """The address of a small picture of a file, where there can be one."""
     if item.state == "rejected" or not is_possible(item.name):
         return None

@@ -3,6 +3,7 @@
 from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
+import albums
 import auth
 import expiry
 import gallery
@@ -22,13 +23,14 @@ SUGGESTIONS = 8
 @bp.get("/upload")
 def upload_form() -> ResponseReturnValue:
     """The page."""
-    auth.require_viewer()
-    config = get_config()
+    viewer, config = auth.require_viewer(), get_config()
     return page(
         "web/upload.html",
         uploads=config.uploads,
         rules=config.gallery,
         ratings=RATINGS,
+        albums=albums.list_titles(viewer),
+        album=request.args.get("album", ""),
         expiries=expiry.choices(config.uploads),
         usual=expiry.usual(config.uploads),
     )
@@ -37,18 +39,22 @@ def upload_form() -> ResponseReturnValue:
 def _store(services: Services, sent: Sent) -> Response:
     file = intake.require_file(sent.received)
     listing = _listing(sent.received.fields)
+    name, title = sent.received.original_name, sent.album()
     file = strip(services, sent, file, is_listed=listing is not None)
-    name = sent.received.original_name
     expires = expiry.check(services.config.uploads, sent.wish("expires"))
-    new = NewItem(user_id=sent.user_id, original_name=name, listing=listing, expires=expires)
+    new = NewItem(
+        user_id=sent.user_id, original_name=name, listing=listing, album=title, expires=expires
+    )
     created = items.create(services.config, services.storage, new, file)
     site = services.config.site
     link = site.upload_url + created.name if listing is None else f"{site.url}{created.id}"
+    album = f"{site.url}a/{created.album}" if created.album else None
     if wants_json():
-        response = jsonify(url=link, waiting=created.is_pending, itemid=created.id)
+        more = {"album": album} if album else {}
+        response = jsonify(url=link, waiting=created.is_pending, itemid=created.id, **more)
     else:
         deletion = f"{site.url}delete/{created.name}/{created.deletion_secret}"
-        response = page("web/sent.html", created=created, link=link, deletion=deletion)
+        response = page("web/sent.html", created=created, link=link, deletion=deletion, album=album)
     response.headers.extend(sent.told)
     if created.expires is not None:
         response.headers["Expires-At"] = rfc3339(created.expires)

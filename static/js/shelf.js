@@ -47,7 +47,7 @@ function enhance(form) {
   form.addEventListener("submit", (event) => {
     if (event.submitter !== erase) {
       const isExpiry = !event.submitter?.name; // pins have one
-      if (isExpiry && !form.querySelector("[data-expires]").value) event.preventDefault();
+      if (isExpiry && !("into" in (event.submitter?.dataset ?? {})) && !form.querySelector("[data-expires]").value) event.preventDefault();
       return;
     }
     const count = boxes.filter((box) => box.checked).length;

@@ -169,6 +169,7 @@ class Entry {
 
   finish(answer) {
     this.link = answer.url;
+    if (answer.album) offerAlbum(answer.album, this.settings.find(([name]) => name === "album")[1]);
     this.tell("done", answer.waiting ? "done · waits for an admin" : "done", "good");
     const name = this.row.querySelector(".name");
     const link = document.createElement("a");
@@ -249,6 +250,16 @@ function update() {
   sum.textContent = `${done.length} of ${entries.length} sent${failed ? `, ${failed} not` : ""}`;
   head.querySelector("[data-copy-all]").dataset.copy = done.map((entry) => entry.link).join("\n");
   head.querySelector("[data-copy-all]").hidden = done.length < 2;
+}
+
+const albums = document.querySelector("[data-albums]");
+
+function offerAlbum(address, title) {
+  const known = [...albums.querySelectorAll("a")].some((link) => link.href === address);
+  if (known) return;
+  const link = document.createElement("a");
+  Object.assign(link, { href: address, className: "button", textContent: `Open ${title.trim()}` });
+  albums.append(link);
 }
 
 function pasted(text) {

@@ -3,6 +3,7 @@
 from typing import Any
 
 import schemathesis
+from schemathesis.transport.serialization import serialize_binary
 
 
 @schemathesis.hook
@@ -14,3 +15,10 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
                 value.encode("latin-1")
             except UnicodeEncodeError:
                 case.headers[name] = value.encode("utf-8", "replace").decode("latin-1")
+
+
+@schemathesis.serializer("application/offset+octet-stream")
+def as_it_is(context: Any, value: Any) -> Any:
+    """A piece of a file."""
+    del context
+    return value if isinstance(value, bytes) else serialize_binary(value)

@@ -174,6 +174,22 @@ def test_every_name_arrives(desk: Desk, shell: str) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("gallery", [(), ("-g", "-r", "sfw", "-t", "a, b, c")], ids=["-", "-g"])
+def test_into_an_album(desk: Desk, shell: str, gallery: tuple[str, ...]) -> None:
+    title = f"Süße {shell} {len(gallery)}"
+    ran = desk.run("-a", title, *gallery, desk.file("one.png"), desk.file("two.png"), shell=shell)
+    assert ran.returncode == 0
+    assert len(ran.stdout.splitlines()) == 2
+    ((name, count),) = desk.server.rows(
+        "SELECT name, (SELECT count(*) FROM album_item WHERE album_id = id)"
+        " FROM album WHERE title = ?", title,
+    )  # fmt: skip
+    assert count == 2
+    assert ran.stderr.splitlines() == [f"kissa-upload: the album: {desk.server.url}/a/{name}"]
+    assert desk.run("-q", "-a", title, "one.png", shell=shell).stderr == ""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_standard_input(desk: Desk, shell: str) -> None:
     content = os.urandom(3_000_000)
     link = desk.link("-", shell=shell, stdin=content)

@@ -107,9 +107,9 @@ class Host:
             item = self.item(alice)
             replaced |= {"/12": f"/{item}", "/13": f"/{item}"}
         else:
-            sent = self.server.post(
-                "/api/files/upload", alice.by_token, files={"uploadFile": ("shot.png", PNG)}
-            )
+            headers = alice.by_token | {"album": "Summer 2026"}
+            files = {"uploadFile": ("shot.png", PNG)}
+            sent = self.server.post("/api/files/upload", headers, files=files)
             replaced |= {NAME: sent.json()["url"].rpartition("/")[2]}
             variables |= {"DELETION_URL": sent.headers["X-Deletion-URL"]}
         return replaced, variables

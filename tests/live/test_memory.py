@@ -93,6 +93,27 @@ def test_a_large_upload(server: Server, alice: Person) -> None:
     server.ask("/api/files/delete", alice.by_token | {"file": name})
 
 
+def test_an_album_as_zip(server: Server, alice: Person) -> None:
+    headers, count = alice.by_token | {"album": "Many"}, 100
+    for number in range(count):
+        files = {"uploadFile": (f"{number}.bin", bytes(MIB))}
+        answer = server.post("/api/files/upload", headers, files=files)
+        assert answer.status_code == 200
+    address = answer.headers["X-Album-URL"] + ".zip"
+    server.get(address.removeprefix(server.url), {"Range": "bytes=0-0"})
+    growth = Growth(server)
+    with server.session.get(address, stream=True, timeout=30) as download:
+        assert not list((server.uploads / ".incoming").iterdir())
+        got = sum(len(part) for part in download.iter_content(MIB))
+    assert got == int(download.headers["Content-Length"]) > count * MIB
+    growth.require_small(f"a ZIP of {count} MB")
+    with server.session.get(address, stream=True, timeout=30) as download:
+        assert download.raw.read(4) == b"PK\x03\x04"  # and the client goes away
+    assert server.is_healthy()
+    for name in server.ask("/api/files/list", alice.by_token | {"limit": str(count)}):
+        server.ask("/api/files/delete", alice.by_token | {"file": name})
+
+
 def insert_rows(server: Server) -> None:
     """Give user 1 a hundred thousand items, while the server does not run."""
     fields = (
