@@ -159,6 +159,10 @@ FIELDS: dict[str, Node] = {
 _ALSO: dict[str, Node] = {"strip_metadata": {**_STRIP, "description": _STRIP_HELP}}
 _EXPIRES: Node = {
     "type": "string",
+    "anyOf": [
+        {"pattern": r"^([1-9][0-9]{0,3}[mhd]|[1-9][0-9]{0,2}w|never)?$"},
+        {"format": "date-time"},
+    ],
     "examples": ["30m", "12h", "7d", "2w", "2027-01-31T12:00:00Z", "never"],
     "description": "When the file ends: so long after the upload, or at a moment of RFC 3339.",
 }
