@@ -238,8 +238,11 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_exit(server: Any, worker: Any) -> None:
     """In a worker that ends."""
+    import models
+
     if _timer is not None:
         _timer.stop()
+    models.checkpoint()
 
 
 def child_exit(server: Any, worker: Any) -> None:
