@@ -201,7 +201,7 @@ class LocalStorage:
         name = random_name(32)
         self._touched(self.resumable)
         try:
-            os.close(os.open(name, _FOR_MAKING, 0o600, dir_fd=self.resumable))
+            os.close(os.open(name, _FOR_MAKING, 0o644, dir_fd=self.resumable))
         except OSError as error:
             raise _translated(error) from error
         return name

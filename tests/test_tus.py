@@ -775,6 +775,19 @@ def test_expiry(kissa: Kissa, pieces: Pieces, clock: Clock) -> None:
     assert item.expires == clock().replace(microsecond=0) + timedelta(hours=2)
 
 
+def test_everybody_may_read_it(
+    kissa: Kissa, pieces: Pieces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As gunicorn runs it, which has no umask."""
+    monkeypatch.setattr(kissa.services.storage, "has_umask", False)
+    old = os.umask(0)
+    try:
+        assert pieces.whole(CONTENT).status_code == 204
+    finally:
+        os.umask(old)
+    assert (kissa.uploads / Item.get().name).stat().st_mode & 0o777 == 0o644
+
+
 def test_into_an_album(kissa: Kissa, pieces: Pieces) -> None:
     assert pieces.whole(CONTENT, album="Holiday").status_code == 204
     assert AlbumItem.get().item == Item.get()

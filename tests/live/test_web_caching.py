@@ -37,19 +37,26 @@ class Network:
     """The statuses that came over the wire; of what the browser has by itself, none."""
 
     def __init__(self, visitor: Visitor) -> None:
-        self.statuses: dict[str, list[int]] = {}
         self.asked: dict[str, str] = {}
+        self.told: list[tuple[str, int]] = []  # an answer may be told before its request
         session = visitor.context.new_cdp_session(visitor.page)
         session.on("Network.requestWillBeSent", self._ask)
         session.on("Network.responseReceivedExtraInfo", self._tell)
         session.send("Network.enable")
 
+    @property
+    def statuses(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for request, status in self.told:
+            path = self.asked.get(request, "?").partition(SITE)[2]
+            found.setdefault(path, []).append(status)
+        return found
+
     def _ask(self, told: dict[str, Any]) -> None:
         self.asked[told["requestId"]] = told["request"]["url"]
 
     def _tell(self, told: dict[str, Any]) -> None:
-        path = self.asked.get(told["requestId"], "?").partition(SITE)[2]
-        self.statuses.setdefault(path, []).append(told["statusCode"])
+        self.told.append((told["requestId"], told["statusCode"]))
 
 
 @pytest.mark.parametrize("path", ["/", "/{item}"])
