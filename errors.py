@@ -85,10 +85,8 @@ class Blocked(ServiceError):
     status = 415
 
 
-class WrongType(ServiceError):
+class WrongType(Blocked):
     """The body is of another kind than this address takes."""
-
-    status = 415
 
 
 class Locked(ServiceError):
