@@ -18,7 +18,12 @@ serve: setup ## set up, migrate the database, run the server on [server] bind
 	exec $(BIN)/gunicorn -c deploy/gunicorn.conf.py 'app:create_app()'
 
 test: setup dev test-packages lint ## set up, lint, run all tests: make test ARGS='-k upload -x'
+ifeq ($(strip $(ARGS)),)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=20 tests --ignore tests/faults
+	$(BIN)/python -m pytest --durations=20 tests/faults
+else
 	$(BIN)/python -m pytest --durations=20 $(ARGS)
+endif
 
 faults: setup dev test-packages ## every fault, many times over, as root: about half an hour, with figures
 	KISSA_FAULTS=long $(BIN)/python -m pytest -v -s --durations=20 tests/faults $(ARGS)
