@@ -3,7 +3,7 @@
 import socket
 from typing import Any, Protocol
 
-_FILL = 128 * 1024  # bytes that a read collects, so that a small upload is one write and one hash
+_FILL = 64 * 1024  # bytes that a read collects, so that a small upload is one write and one hash
 
 
 class Stream(Protocol):
