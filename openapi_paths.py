@@ -157,6 +157,7 @@ FIELDS: dict[str, Node] = {
     "album": {**_ALBUM, "description": "The title of an album of the user's, new or not."},
 }
 _ALSO: dict[str, Node] = {"strip_metadata": {**_STRIP, "description": _STRIP_HELP}}
+_TAG: Node = {"type": "string", "maxLength": 64, "pattern": "^[^,]*$"}
 _EXPIRES: Node = {
     "type": "string",
     "anyOf": [
@@ -169,7 +170,7 @@ _EXPIRES: Node = {
 FIELDS["expires"] = _EXPIRES
 INPUTS["expires"] = ("When the file ends; before the field and the query of this name.", _EXPIRES)
 QUERIES: dict[str, tuple[str, Node]] = {
-    "tag": ("Repeatable: items that carry all of these.", _array(STRING)),
+    "tag": ("Repeatable: items that carry all of these.", {**_array(_TAG), "maxItems": 50}),
     "rating": ("One rating, or all.", {"enum": [*_RATING["enum"], "all"], "default": "sfw"}),
     "user": ("Only this user's items.", STRING),
     "before": ("Items older than this one: `next` of the page before.", _ID),
