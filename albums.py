@@ -48,6 +48,15 @@ def check_title(text: str) -> str:
     return title
 
 
+def read_title(text: str) -> str:
+    """The title that an optional input gives; empty for none.
+
+    Raises:
+        Invalid: as `check_title`.
+    """
+    return check_title(text) if text.strip() else ""
+
+
 def _key(title: str) -> str:
     return unicodedata.normalize("NFC", title.casefold())
 

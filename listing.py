@@ -1,6 +1,7 @@
 """What an item shows of itself: rating, tags, comment; from raw inputs, under the host's rules."""
 
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from config import Gallery
@@ -63,6 +64,25 @@ def check_listing(
         comment=check_comment(comment) or None,
         is_oc=is_oc,
         is_shitpost=is_shitpost,
+    )
+
+
+def read_listing(gallery: Gallery, field: Callable[[str], str]) -> Listing:
+    """As `check_listing`, of the documented fields of the f0ckm API.
+
+    Args:
+        field: gives the text of a field by its name, empty when it is not there.
+
+    Raises:
+        Invalid: as there.
+    """
+    return check_listing(
+        gallery,
+        rating=field("rating"),
+        tags=field("tags"),
+        comment=field("comment"),
+        is_oc=is_yes(field("is_oc")),
+        is_shitpost=is_yes(field("is_shitpost")),
     )
 
 

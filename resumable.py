@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import albums
@@ -30,7 +30,7 @@ from errors import (
     WrongChecksum,
 )
 from items import NewItem
-from listing import Listing, check_listing, is_yes
+from listing import read_listing
 from models import Item, Resumable
 from partial import Partial
 from storage import LocalStorage
@@ -159,12 +159,10 @@ def begin(desk: Desk, sender: Sender, length: int, metadata: str) -> Progress:
         raise Invalid("The file is empty.")
     if length > rules.max_bytes:
         raise TooLarge(intake.too_large(rules.max_bytes))
-    original_name, _ = _described(desk, sender.api, metadata)
     fields = parse_metadata(metadata)
-    expiry.check(rules, fields.get("expires", ""))
-    _album(fields)
+    new = _described(desk, sender, fields)
     pictures.wants(desk.config, is_listed=False, wish=fields.get("strip-metadata", ""))
-    items.require_extension(rules.blocked_extensions, files.extension_of(original_name))
+    items.require_extension(rules.blocked_extensions, files.extension_of(new.original_name))
     store.require_space(length)
     items.require_database_space()
     forget_expired(store)
@@ -325,25 +323,19 @@ def _require_place(user_id: int, moment: datetime) -> None:
         raise TooMany(f"You have {MOST} unfinished uploads; finish or end one of them first.")
 
 
-def _described(desk: Desk, api: str, metadata: str) -> tuple[str, Listing | None]:
-    """The client's name of the file, and what it says for the gallery; None for no listing."""
-    fields = parse_metadata(metadata)
-    name = fields.get("filename", "")
-    if api == "nekos" or (api == "web" and fields.get("listed") != "1"):
-        return name, None
-    listing = check_listing(
-        desk.config.gallery,
-        rating=fields.get("rating", ""),
-        tags=fields.get("tags", ""),
-        comment=fields.get("comment", ""),
-        is_oc=is_yes(fields.get("is_oc", "")),
-        is_shitpost=is_yes(fields.get("is_shitpost", "")),
+def _described(desk: Desk, sender: Sender, fields: dict[str, str]) -> NewItem:
+    """The item that the metadata speak of."""
+    is_listed = sender.api == "f0ckm" or (sender.api == "web" and fields.get("listed") == "1")
+    listing = None
+    if is_listed:
+        listing = read_listing(desk.config.gallery, lambda name: fields.get(name, ""))
+    return NewItem(
+        user_id=sender.user_id,
+        original_name=fields.get("filename", ""),
+        listing=listing,
+        album=albums.read_title(fields.get("album", "")),
+        expires=expiry.check(desk.config.uploads, fields.get("expires", "")),
     )
-    return name, listing
-
-
-def _album(fields: dict[str, str]) -> str:
-    return albums.check_title(fields["album"]) if fields.get("album") else ""
 
 
 def _opened(desk: Desk, sender: Sender, name: str, interrupt: Callable[[], None]) -> Partial:
@@ -407,14 +399,10 @@ def _save(upload: Resumable, file: Partial) -> None:
 def _finish(desk: Desk, upload: Resumable, file: Partial) -> None:
     """Make an item of it. The last piece is acknowledged with that and not before: else a client
     whose last answer was lost would take an upload for stored that is no item."""
-    original_name, listing = _described(desk, upload.api, upload.metadata)
     fields = parse_metadata(upload.metadata)
-    new = NewItem(
-        user_id=upload.user_id,
-        original_name=original_name,
-        listing=listing,
-        expires=expiry.check(desk.config.uploads, fields.get("expires", "")),
-        album=_album(fields),
+    sender = Sender(user_id=upload.user_id, api=upload.api)
+    new = replace(
+        _described(desk, sender, fields),
         admitted=upload.length,
         deletion_secret=credentials.derive_deletion_secret(desk.secret, upload.name),
     )
@@ -429,7 +417,7 @@ def _finish(desk: Desk, upload: Resumable, file: Partial) -> None:
         desk.config,
         desk.store,
         file,
-        is_listed=listing is not None,
+        is_listed=new.listing is not None,
         wish=fields.get("strip-metadata", ""),
     )
     try:

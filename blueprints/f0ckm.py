@@ -8,7 +8,6 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 import auth
-import expiry
 import gallery
 import intake
 import items
@@ -17,12 +16,11 @@ import takedown
 import thumbnails
 from auth import INVALID_TOKEN, read_input
 from blueprints.answers import rfc3339, sharex_attachment, stored_file
-from blueprints.receive import Answer, Endpoint, Sent, answer, strip
+from blueprints.receive import Answer, Endpoint, Sent, answer, create
 from context import Services, get_config, get_storage
 from errors import Forbidden, Invalid, NoFile, NotFound, ServiceError, Unauthorized
 from gallery import Filter
-from items import NewItem
-from listing import RATINGS, check_listing, is_yes, parse_tags
+from listing import RATINGS, is_yes, parse_tags, read_listing
 from models import Item, User
 
 bp = Blueprint("f0ckm", __name__, url_prefix="/api/v2")
@@ -60,22 +58,8 @@ def refuse_http(error: HTTPException) -> Response:
 
 
 def _store(services: Services, sent: Sent) -> Answer:
-    file = intake.require_file(sent.received)
-    listing = check_listing(
-        services.config.gallery,
-        rating=sent.field_or_query("rating"),
-        tags=sent.field_or_query("tags"),
-        comment=sent.field_or_query("comment"),
-        is_oc=is_yes(sent.field_or_query("is_oc")),
-        is_shitpost=is_yes(sent.field_or_query("is_shitpost")),
-    )
-    name, album = sent.received.original_name, sent.album()
-    file = strip(services, sent, file, is_listed=True)
-    expires = expiry.check(services.config.uploads, sent.wish("expires"))
-    new = NewItem(
-        user_id=sent.user_id, original_name=name, listing=listing, album=album, expires=expires
-    )
-    created = items.create(services.config, services.storage, new, file)
+    intake.require_file(sent.received)  # said before anything of the fields
+    created = create(services, sent, read_listing(services.config.gallery, sent.field_or_query))
     site, waits = services.config.site.url, created.is_pending
     url = site if waits else f"{site}{created.id}"
     document = {

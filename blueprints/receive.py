@@ -11,6 +11,7 @@ from flask import Flask, Response, g, request
 from werkzeug.wsgi import get_content_length, get_input_stream
 
 import albums
+import expiry
 import intake
 import items
 import metadata
@@ -20,7 +21,8 @@ from body import Stream, large_reads
 from context import Services, get_services, services_of
 from errors import ServiceError, TooLarge
 from intake import Received
-from items import Created
+from items import Created, NewItem
+from listing import Listing
 from storage import Incoming
 
 
@@ -32,12 +34,14 @@ class Sent:
         environ: the request.
         user_id: who sent it.
         received: what the body held.
+        query: what stands behind the address, each name with its values.
         told: headers that the answer gets besides its own.
     """
 
     environ: Environ
     user_id: int
     received: Received
+    query: dict[str, list[str]]
     told: list[tuple[str, str]] = field(default_factory=list)
 
     def wish(self, name: str) -> str:
@@ -48,18 +52,7 @@ class Sent:
         """A form field, or where the form has none the query: some ShareX clients send nothing
         else."""
         value = self.received.fields.get(name)
-        if value is not None:
-            return value
-        return parse_qs(self.environ.get("QUERY_STRING", "")).get(name, [""])[0]
-
-    def album(self) -> str:
-        """The title of the album for the file, by header, field or query; empty for none.
-
-        Raises:
-            Invalid: it is too long.
-        """
-        title = header_of(self.environ, "album") or self.field_or_query("album")
-        return albums.check_title(title) if title.strip() else ""
+        return self.query.get(name, [""])[0] if value is None else value
 
 
 class Answer(NamedTuple):
@@ -97,7 +90,9 @@ class Endpoint:
         """
         user_id, received = self._receive(services, environ)
         try:
-            answer = self.store(services, Sent(environ=environ, user_id=user_id, received=received))
+            query = parse_qs(environ.get("QUERY_STRING", ""))
+            sent = Sent(environ=environ, user_id=user_id, received=received, query=query)
+            answer = self.store(services, sent)
             assert received.file is not None
             services.metrics.count_upload(self.api, received.file.size)
         finally:
@@ -181,22 +176,38 @@ class Shortcut:
             return app.process_response(response)(environ, start_response)
 
 
-def strip(services: Services, sent: Sent, file: Incoming, *, is_listed: bool) -> Incoming:
-    """Take the metadata out of a received picture, where sender or configuration ask for it.
+def create(services: Services, sent: Sent, listing: Listing | None = None) -> Created:
+    """Make an item of what was sent, with the optional inputs of ours.
 
-    Returns:
-        the file to keep, which is what was received from now on.
+    Args:
+        sent: with its one file, which `intake.require_file` has seen.
+        listing: what was said for the gallery; without it the item is unlisted.
 
     Raises:
-        Invalid: the sender's wish is neither yes nor no.
-        NoSpace: there is no room for the stripped file.
+        Invalid: an input is not one.
+        whatever `items.create` raises.
     """
+    config, received = services.config, sent.received
+    new = NewItem(
+        user_id=sent.user_id,
+        original_name=received.original_name,
+        listing=listing,
+        album=albums.read_title(sent.wish("album")),
+        expires=expiry.check(config.uploads, sent.wish("expires")),
+    )
+    file = _strip(services, sent, intake.require_file(received), is_listed=listing is not None)
+    created = items.create(config, services.storage, new, file)
+    if created.expires is not None:
+        sent.told.append(("Expires-At", rfc3339(created.expires)))
+    return created
+
+
+def _strip(services: Services, sent: Sent, file: Incoming, *, is_listed: bool) -> Incoming:
+    """Take the metadata out of a received picture, where sender or configuration ask for it: the
+    file to keep, which is what was received from now on."""
+    wish = sent.wish("strip-metadata") or sent.field_or_query("strip_metadata")
     stripped = metadata.apply(
-        services.config,
-        services.storage,
-        file,
-        is_listed=is_listed,
-        wish=sent.wish("strip-metadata") or sent.field_or_query("strip_metadata"),
+        services.config, services.storage, file, is_listed=is_listed, wish=wish
     )
     if stripped.file is not file:
         file.close()
@@ -221,8 +232,6 @@ def answer(services: Services, sent: Sent, created: Created, url: str, document:
         *links(services, created),
         *sent.told,
     ]
-    if created.expires is not None:
-        headers.append(("Expires-At", rfc3339(created.expires)))
     return Answer(headers, body)
 
 

@@ -3,16 +3,13 @@
 from flask.typing import ResponseReturnValue
 
 import auth
-import expiry
 import gallery
-import intake
 import items
 from auth import require_input
 from blueprints.nekos import bp, json_array, page, sentence
-from blueprints.receive import Answer, Endpoint, Sent, answer, strip
+from blueprints.receive import Answer, Endpoint, Sent, answer, create
 from context import Services, get_storage
 from errors import NoFile
-from items import NewItem
 
 _FIELD = "uploadFile"
 
@@ -28,11 +25,7 @@ def _store(services: Services, sent: Sent) -> Answer:
     received = sent.received
     if received.file is None and received.stray_field is not None:
         raise NoFile(f"No file provided: it belongs in the field {_FIELD}.")
-    name, album = received.original_name, sent.album()
-    file = strip(services, sent, intake.require_file(received), is_listed=False)
-    expires = expiry.check(services.config.uploads, sent.wish("expires"))
-    new = NewItem(user_id=sent.user_id, original_name=name, album=album, expires=expires)
-    created = items.create(services.config, services.storage, new, file)
+    created = create(services, sent)
     url = services.config.site.upload_url + created.name
     return answer(services, sent, created, url, {"url": url})
 

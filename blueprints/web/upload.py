@@ -8,13 +8,10 @@ import auth
 import expiry
 import gallery
 import intake
-import items
 from auth import Environ
-from blueprints.answers import rfc3339
-from blueprints.receive import Endpoint, Sent, strip
+from blueprints.receive import Endpoint, Sent, create
 from blueprints.web import bp, page, wants_json
 from context import Services, get_config
-from items import NewItem
 from listing import RATINGS, Listing, check_listing
 
 SUGGESTIONS = 8
@@ -37,15 +34,9 @@ def upload_form() -> ResponseReturnValue:
 
 
 def _store(services: Services, sent: Sent) -> Response:
-    file = intake.require_file(sent.received)
+    intake.require_file(sent.received)  # said before anything of the fields
     listing = _listing(sent.received.fields)
-    name, title = sent.received.original_name, sent.album()
-    file = strip(services, sent, file, is_listed=listing is not None)
-    expires = expiry.check(services.config.uploads, sent.wish("expires"))
-    new = NewItem(
-        user_id=sent.user_id, original_name=name, listing=listing, album=title, expires=expires
-    )
-    created = items.create(services.config, services.storage, new, file)
+    created = create(services, sent, listing)
     site = services.config.site
     link = site.upload_url + created.name if listing is None else f"{site.url}{created.id}"
     album = f"{site.url}a/{created.album}" if created.album else None
@@ -56,8 +47,6 @@ def _store(services: Services, sent: Sent) -> Response:
         deletion = f"{site.url}delete/{created.name}/{created.deletion_secret}"
         response = page("web/sent.html", created=created, link=link, deletion=deletion, album=album)
     response.headers.extend(sent.told)
-    if created.expires is not None:
-        response.headers["Expires-At"] = rfc3339(created.expires)
     return response
 
 
