@@ -67,6 +67,12 @@ def words(length: timedelta) -> str:
     raise AssertionError
 
 
+def usual(rules: Uploads) -> str:
+    """When a file ends whose sender chooses nothing, in words."""
+    length = rules.default_expiry or rules.max_expiry
+    return "never" if length is None else f"after {words(length)}"
+
+
 def choices(rules: Uploads) -> list[tuple[str, str]]:
     """What a form offers besides the host's own way: pairs of input and words."""
     lengths = [(text, length) for text in CHOICES if (length := duration(text)) is not None]
@@ -200,9 +206,3 @@ def _moment(text: str) -> datetime:
 def _whole(moment: datetime) -> datetime:
     """To the second, as answers tell it."""
     return moment.replace(microsecond=0)
-
-
-def usual(rules: Uploads) -> str:
-    """When a file ends whose sender chooses nothing, in words."""
-    length = rules.default_expiry or rules.max_expiry
-    return "never" if length is None else f"after {words(length)}"

@@ -219,16 +219,6 @@ def get_item(item_id: int, *, viewer: User | None = None, as_admin: bool = False
     return item
 
 
-def get_public_file(name: str) -> Item:
-    """The item of the public file `name`.
-
-    Raises:
-        NotFound: there is none.
-        Gone: there was one, and its time is over.
-    """
-    return get_by_name(name)
-
-
 def get_by_name(name: str, *, viewer: User | None = None, as_admin: bool = False) -> Item:
     """The item of the file `name`: a public one for everybody, any other for its owner and admins.
 

@@ -523,10 +523,8 @@ def open_database(
 def close_database() -> None:
     """Close this thread's connection and forget the database, before a fork or another opening."""
     global _writer, _space
-    if database.obj is not None:
-        with _writer or nullcontext():  # the last connection to close checkpoints
-            database.close()
-        database.initialize(None)
+    disconnect()
+    database.initialize(None)
     if _writer is not None:
         _writer.close()
     _writer = _space = None
@@ -535,7 +533,7 @@ def close_database() -> None:
 def disconnect() -> None:
     """Close this thread's connection, at the end of a thread."""
     if database.obj is not None:
-        with _writer or nullcontext():
+        with _writer or nullcontext():  # the last connection to close checkpoints
             database.close()
 
 

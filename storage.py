@@ -1,6 +1,5 @@
 """The files: received under no name, published under a random one, brought to disk, deleted."""
 
-import ctypes
 import errno
 import hashlib
 import os
@@ -11,8 +10,9 @@ import string
 import threading
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from errors import NoSpace
 from space import Gauge
@@ -32,9 +32,6 @@ _SUFFIX = re.compile(r"[A-Za-z0-9]{1,10}", re.ASCII)
 BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SPACE_CHECK_EVERY = 16 * MIB  # bytes received between two looks at the free space
 _WRITE = 2  # SYNC_FILE_RANGE_WRITE of sync_file_range(2)
-_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
-if _sync_file_range is not None:
-    _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 _FOR_MAKING = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _FOR_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -478,8 +475,20 @@ def _unlink(name: str, folder: int) -> bool:
 def _begin_writing(fd: int) -> None:
     """Let the disk begin with what was written, beside the rest of the upload: the sync at its end
     then has little left to wait for. A hint; only Linux knows it."""
-    if _sync_file_range is not None:
-        _sync_file_range(fd, 0, 0, _WRITE)  # from the beginning to the end of the file
+    hint = _sync_file_range()
+    if hint is not None:
+        hint(fd, 0, 0, _WRITE)  # from the beginning to the end of the file
+
+
+@cache
+def _sync_file_range() -> Any:
+    """The C library's, None where it has none; looked for by the first large upload."""
+    import ctypes
+
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return function
 
 
 def _translated(error: OSError) -> Exception:

@@ -5,17 +5,31 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from flask import Response, jsonify, request
-from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
 from werkzeug.wsgi import wrap_file
 
 import media
 import sharex
+from config import Site
 from context import get_config
 
 
 def rfc3339(moment: datetime) -> str:
     """An aware UTC moment as RFC 3339 writes it, to the second."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def with_headers_of(error: HTTPException, response: Response) -> Response:
+    """A door's own answer to an error of Flask's, with what that must tell: Allow, Retry-After."""
+    for name, value in error.get_headers():
+        if name not in ("Content-Type", "Content-Length"):
+            response.headers[name] = value
+    return response
+
+
+def deletion_url(site: Site, name: str, secret: str) -> str:
+    """The page that deletes the file `name`, for whoever has its link."""
+    return f"{site.url}delete/{name}/{secret}"
 
 
 class _NoSuchRange(RequestedRangeNotSatisfiable):

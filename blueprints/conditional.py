@@ -18,7 +18,7 @@ def answer(response: Response) -> Response:
     The tag is over what is shown. It is weak (RFC 9110 8.8.3), since two pages of one tag are not
     the same byte for byte: each has a nonce of its own, and some are compressed.
     """
-    if not _may_be_kept(response):
+    if response.status_code != 200 or not may_be_kept(response):
         return response
     if "Cache-Control" not in response.headers:
         # Stored, and asked for each time; nothing for known people in a cache that others share.
@@ -39,12 +39,11 @@ def answer(response: Response) -> Response:
     return response
 
 
-def _may_be_kept(response: Response) -> bool:
+def may_be_kept(response: Response) -> bool:
     """Whether a client may store this answer; not asked of stored files, which `stored_file` or
     nginx has tags for, and of lists that are made as they are sent."""
     return (
         request.method in ("GET", "HEAD")
-        and response.status_code == 200
         and response.is_sequence
         and not response.direct_passthrough
         and not response.cache_control.no_store

@@ -1,6 +1,5 @@
 """The f0ckm upload API and our extensions of it, /api/v2/...: always JSON."""
 
-import re
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -15,7 +14,8 @@ import sharex
 import takedown
 import thumbnails
 from auth import INVALID_TOKEN, read_input
-from blueprints.answers import rfc3339, sharex_attachment, stored_file
+from blueprints.answers import rfc3339, sharex_attachment, stored_file, with_headers_of
+from blueprints.ids import ID, number
 from blueprints.receive import Answer, Endpoint, Sent, answer, create
 from context import Services, get_config, get_storage
 from errors import Forbidden, Invalid, NoFile, NotFound, ServiceError, Unauthorized
@@ -25,7 +25,6 @@ from models import Item, User
 
 bp = Blueprint("f0ckm", __name__, url_prefix="/api/v2")
 INVALID_KEY = "Invalid or inactive API key"
-_ID = re.compile(r"[0-9]{1,18}", re.ASCII)
 _LIMIT = 60
 _MAX_LIMIT = 200
 
@@ -50,11 +49,7 @@ def refuse(error: ServiceError) -> Response:
 @bp.errorhandler(HTTPException)
 def refuse_http(error: HTTPException) -> Response:
     """An error of routing or of the server in this API's shape."""
-    response = refusal(error.description or error.name, error.code or 500)
-    for name, value in error.get_headers():
-        if name not in ("Content-Type", "Content-Length"):
-            response.headers[name] = value
-    return response
+    return with_headers_of(error, refusal(error.description or error.name, error.code or 500))
 
 
 def _store(services: Services, sent: Sent) -> Answer:
@@ -234,15 +229,13 @@ def _page() -> tuple[int | None, int]:
     """The query's `before` (an item's id, or None) and `limit`."""
     before = request.args.get("before", "")
     limit = request.args.get("limit", "") or str(_LIMIT)
-    if not all(_ID.fullmatch(one) and int(one) for one in (before or "1", limit)):
+    if not all(ID.fullmatch(one) and int(one) for one in (before or "1", limit)):
         raise Invalid("before and limit must be whole numbers above 0.")
     return int(before) if before else None, min(int(limit), _MAX_LIMIT)
 
 
 def _number(item_id: str) -> int:
-    if not _ID.fullmatch(item_id):
-        raise NotFound("There is no such item.")
-    return int(item_id)
+    return number(item_id, "There is no such item.")
 
 
 def _page_of(shown: list[Item], following: int | None) -> dict[str, Any]:

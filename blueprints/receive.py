@@ -16,7 +16,7 @@ import intake
 import items
 import metadata
 from auth import Environ, header_of
-from blueprints.answers import rfc3339
+from blueprints.answers import deletion_url, rfc3339
 from body import Stream, large_reads
 from context import Services, get_services, services_of
 from errors import ServiceError, TooLarge
@@ -239,8 +239,7 @@ def links(services: Services, created: Created) -> list[tuple[str, str]]:
     """The headers that lead to what was stored: the page that deletes it; unless it waits, the page
     that shows it and the file itself; and the album that it went into."""
     site = services.config.site
-    deletion = f"{site.url}delete/{created.name}/{created.deletion_secret}"
-    found = [("X-Deletion-URL", deletion)]
+    found = [("X-Deletion-URL", deletion_url(site, created.name, created.deletion_secret))]
     if not created.is_pending:
         found.append(("X-View-URL", f"{site.url}v/{created.name}"))
         found.append(("X-File-URL", site.upload_url + created.name))

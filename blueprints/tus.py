@@ -18,6 +18,7 @@ import auth
 import intake
 import resumable
 from auth import Environ
+from blueprints.answers import deletion_url
 from blueprints.receive import set_patience, stream_of
 from body import abandon
 from config import Site
@@ -219,7 +220,7 @@ def _headers(site: Site, sender: Sender, progress: Progress) -> dict[str, str]:
 
 def _outcome(site: Site, api: str, item: Finished) -> dict[str, str]:
     """What any other upload would be answered with, as headers."""
-    headers = {"X-Deletion-URL": f"{site.url}delete/{item.name}/{item.deletion_secret}"}
+    headers = {"X-Deletion-URL": deletion_url(site, item.name, item.deletion_secret)}
     if not item.is_listed:
         return headers | {"X-File-URL": site.upload_url + item.name}
     waits_unseen = item.is_pending and api == "f0ckm"

@@ -14,6 +14,7 @@ from gunicorn.http.parser import RequestParser
 from body import large_reads
 
 CONTENT = bytes(range(256)) * 3000
+SENDER = "sender"
 NEXT = b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -30,6 +31,9 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         yield ours, theirs
+        for thread in threading.enumerate():
+            if thread.name == SENDER:
+                thread.join(10)  # before its socket is closed under it
 
 
 def parse(ours: Any, theirs: socket.socket, sent: bytes) -> RequestParser:
@@ -39,7 +43,7 @@ def parse(ours: Any, theirs: socket.socket, sent: bytes) -> RequestParser:
         theirs.sendall(sent)
         theirs.shutdown(socket.SHUT_WR)
 
-    threading.Thread(target=send, daemon=True).start()
+    threading.Thread(target=send, name=SENDER, daemon=True).start()
     return RequestParser(Config(), ours, ("127.0.0.1", 1))
 
 

@@ -22,7 +22,8 @@ LAYERS = {
 SERVICE, DOOR, APP = 2, 4, 5
 # Pieces for all doors, no door themselves.
 SHARED = {
-    f"blueprints.{name}" for name in ("answers", "compression", "conditional", "receive", "tus")
+    f"blueprints.{name}"
+    for name in ("answers", "compression", "conditional", "ids", "receive", "tus")
 }
 
 

@@ -8,6 +8,7 @@ from flask import Blueprint, Response
 from werkzeug.exceptions import HTTPException
 
 from auth import INVALID_TOKEN, read_input
+from blueprints.answers import with_headers_of
 from errors import Invalid, ServiceError
 
 bp = Blueprint("nekos", __name__, url_prefix="/api")
@@ -31,11 +32,7 @@ def refuse(error: ServiceError) -> Response:
 @bp.errorhandler(HTTPException)
 def refuse_http(error: HTTPException) -> Response:
     """An error of routing or of the server in this API's shape."""
-    response = sentence(error.description or error.name, error.code or 500)
-    for name, value in error.get_headers():
-        if name not in ("Content-Type", "Content-Length"):
-            response.headers[name] = value
-    return response
+    return with_headers_of(error, sentence(error.description or error.name, error.code or 500))
 
 
 def json_array(values: Iterable[object]) -> Response:

@@ -1,7 +1,5 @@
 """User endpoints: sign up, look at, delete the account, change its password, its keys."""
 
-import re
-
 from flask import jsonify
 from flask.typing import ResponseReturnValue
 
@@ -12,11 +10,9 @@ import keys
 import sharex
 from auth import read_input, require_input
 from blueprints.answers import rfc3339, sharex_attachment
+from blueprints.ids import number
 from blueprints.nekos import bp, sentence
 from context import get_config, get_services, get_storage
-from errors import NotFound
-
-_ID = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 @bp.post("/user/info")
@@ -82,10 +78,7 @@ def create_key() -> ResponseReturnValue:
 def revoke_key() -> ResponseReturnValue:
     """Revoke one of the user's API keys."""
     user = auth.require_token()
-    key_id = require_input("id")
-    if not _ID.fullmatch(key_id):
-        raise NotFound("You have no key of this id.")
-    keys.revoke_api_key(user, int(key_id))
+    keys.revoke_api_key(user, number(require_input("id"), "You have no key of this id."))
     return sentence("The key has been revoked.")
 
 

@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 import auth
 from blueprints import conditional
+from blueprints.answers import with_headers_of
 from blueprints.web import static_files
 from context import get_config
 from errors import ServiceError, Unauthorized
@@ -108,11 +109,7 @@ def refuse(error: ServiceError) -> Response:
 @bp.errorhandler(HTTPException)
 def refuse_http(error: HTTPException) -> Response:
     """An error of routing or of the server as a page."""
-    response = error_page(error.description or error.name, error.code or 500)
-    for name, value in error.get_headers():
-        if name not in ("Content-Type", "Content-Length"):
-            response.headers[name] = value
-    return response
+    return with_headers_of(error, error_page(error.description or error.name, error.code or 500))
 
 
 def wants_json() -> bool:

@@ -15,8 +15,8 @@ import media
 import people
 import rights
 import takedown
+from blueprints.ids import before_id, number
 from blueprints.web import back_to, bp, page, same_origin
-from blueprints.web.ids import before_id, number
 from context import get_config, get_services, get_storage
 from errors import Conflict, Invalid
 

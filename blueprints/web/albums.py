@@ -9,10 +9,10 @@ import gallery
 import items
 import media
 import zipstream
+from blueprints.ids import before_id, number
 from blueprints.web import back_to, bp, page, same_origin, wants_json
 from blueprints.web.files import attachment
 from blueprints.web.gallery import is_veiled
-from blueprints.web.ids import before_id, number
 from blueprints.web.my_files import STATES, thumbnail_url
 from context import get_config, get_storage
 from errors import Forbidden, NotFound

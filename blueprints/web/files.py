@@ -11,8 +11,8 @@ import expiry
 import gallery
 import media
 from blueprints.answers import stored_file
+from blueprints.ids import number
 from blueprints.web import bp
-from blueprints.web.ids import number
 from context import get_storage
 from errors import NotFound
 
@@ -31,7 +31,7 @@ def show_file(name: str) -> ResponseReturnValue:
 @bp.get("/d/<name>", provide_automatic_options=False)
 def download_file(name: str) -> ResponseReturnValue:
     """The bytes of a public file, to be saved under the name that its sender gave it."""
-    item = gallery.get_public_file(name)
+    item = gallery.get_by_name(name)
     response = _public(name, "")
     if response.status_code in (200, 206):
         response.headers["Content-Disposition"] = attachment(item.original_name or name, name)

@@ -10,8 +10,8 @@ from flask.typing import ResponseReturnValue
 import auth
 import gallery
 import media
+from blueprints.ids import before_id
 from blueprints.web import back_to, bp, page, safe_next, same_origin
-from blueprints.web.ids import before_id
 from context import get_config
 from errors import Invalid
 from gallery import Filter

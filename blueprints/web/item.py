@@ -11,9 +11,9 @@ import items
 import media
 import takedown
 import texts
+from blueprints.ids import number
 from blueprints.web import back_to, bp, page, same_origin
 from blueprints.web.gallery import View, is_veiled
-from blueprints.web.ids import number
 from context import get_config, get_storage
 from errors import NotFound, Unauthorized
 from listing import check_listing

@@ -13,9 +13,9 @@ import media
 import quota
 import shelf
 import takedown
+from blueprints.ids import number
 from blueprints.web import back_to, bp, page, safe_next, same_origin
 from blueprints.web.gallery import is_veiled
-from blueprints.web.ids import number
 from context import get_config, get_storage
 from errors import Invalid
 from models import Item, User

@@ -7,6 +7,7 @@ import auth
 import expiry
 import items
 import pastes
+from blueprints.answers import deletion_url
 from blueprints.web import bp, page
 from context import get_config, get_services, get_storage
 from errors import ServiceError
@@ -49,7 +50,7 @@ def paste() -> ResponseReturnValue:
         created=created,
         link=f"{site.url}v/{created.name}",
         file_url=site.upload_url + created.name,
-        deletion=f"{site.url}delete/{created.name}/{created.deletion_secret}",
+        deletion=deletion_url(site, created.name, created.deletion_secret),
         again="/paste",
     )
 

@@ -9,8 +9,8 @@ import auth
 import gallery
 import items
 import media
+from blueprints.ids import before_id, number
 from blueprints.web import back_to, bp, page, same_origin
-from blueprints.web.ids import before_id, number
 from context import get_storage
 from errors import Conflict, Invalid, NotFound
 

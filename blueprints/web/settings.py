@@ -16,8 +16,8 @@ import quota
 import sessions
 import sharex
 from blueprints.answers import sharex_attachment
+from blueprints.ids import number
 from blueprints.web import back_to, bp, page, same_origin
-from blueprints.web.ids import number
 from blueprints.web.session import with_new_session, without_session
 from context import get_config, get_services, get_storage
 from errors import Invalid, ServiceError, Unauthorized

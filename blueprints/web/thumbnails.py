@@ -7,8 +7,8 @@ import auth
 import gallery
 import thumbnails
 from blueprints.answers import stored_file
+from blueprints.ids import number
 from blueprints.web import bp
-from blueprints.web.ids import number
 from context import get_storage
 from errors import NotFound
 from models import Item
@@ -17,7 +17,7 @@ from models import Item
 @bp.get("/t/<name>", provide_automatic_options=False)
 def show_thumbnail(name: str) -> ResponseReturnValue:
     """The thumbnail of a public file, which is as visible as the file itself."""
-    return _thumbnail(gallery.get_public_file(name))
+    return _thumbnail(gallery.get_by_name(name))
 
 
 @bp.get("/waiting/<item_id>/thumbnail")

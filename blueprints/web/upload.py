@@ -9,6 +9,7 @@ import expiry
 import gallery
 import intake
 from auth import Environ
+from blueprints.answers import deletion_url
 from blueprints.receive import Endpoint, Sent, create
 from blueprints.web import bp, page, wants_json
 from context import Services, get_config
@@ -44,7 +45,7 @@ def _store(services: Services, sent: Sent) -> Response:
         more = {"album": album} if album else {}
         response = jsonify(url=link, waiting=created.is_pending, itemid=created.id, **more)
     else:
-        deletion = f"{site.url}delete/{created.name}/{created.deletion_secret}"
+        deletion = deletion_url(site, created.name, created.deletion_secret)
         response = page("web/sent.html", created=created, link=link, deletion=deletion, album=album)
     response.headers.extend(sent.told)
     return response

@@ -6,17 +6,20 @@ from flask import request
 
 from errors import Invalid, NotFound
 
-_ID = re.compile(r"[0-9]{1,18}", re.ASCII)
+ID = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
-def number(value: str) -> int:
+def number(value: str, otherwise: str = "There is nothing under this address.") -> int:
     """The id in `value`.
+
+    Args:
+        otherwise: what is said where it is none.
 
     Raises:
         NotFound: it is none.
     """
-    if not _ID.fullmatch(value):
-        raise NotFound("There is nothing under this address.")
+    if not ID.fullmatch(value):
+        raise NotFound(otherwise)
     return int(value)
 
 
@@ -29,6 +32,6 @@ def before_id() -> int | None:
     value = request.args.get("before", "")
     if not value:
         return None
-    if not _ID.fullmatch(value):
+    if not ID.fullmatch(value):
         raise Invalid("before must be a whole number.")
     return int(value)
