@@ -12,6 +12,7 @@ import keys
 import models
 import resumable
 import sessions
+import statements
 from config import Accounts
 from errors import Conflict, Forbidden, NameTaken, NotFound, Unauthorized
 from models import Item, User
@@ -253,7 +254,7 @@ def find_sender(token: str) -> int | None:
     """The id alone of that user: an upload needs no more."""
     if not credentials.TOKEN_PATTERN.fullmatch(token):
         return None
-    return models.find_sender(credentials.hash_key(token))
+    return statements.find_sender(credentials.hash_key(token))
 
 
 def find_by_admin_token(token: str) -> User | None:
@@ -265,7 +266,7 @@ def find_by_admin_token(token: str) -> User | None:
 def _find_by_hash(column: str, token: str) -> User | None:
     if not credentials.TOKEN_PATTERN.fullmatch(token):
         return None
-    user = models.find_user(column, credentials.hash_key(token))
+    user = statements.find_user(column, credentials.hash_key(token))
     return None if user is None or user.is_banned or user.is_deleting else user
 
 

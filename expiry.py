@@ -6,6 +6,7 @@ from typing import Any
 
 import items
 import models
+import statements
 from config import LONGEST, Uploads, duration
 from errors import Conflict, Gone, Invalid, NotFound
 from models import Expired, Item, User
@@ -131,7 +132,7 @@ def require_file_alive(name: str) -> None:
     """
     if not NAME_PATTERN.fullmatch(name):
         return
-    is_there, expires = models.find_expiry(name)
+    is_there, expires = statements.find_expiry(name)
     if not is_there:
         ended = Expired.get_or_none(Expired.name == name)
         if ended is not None and ended.at > models.now() - KEPT:

@@ -11,6 +11,7 @@ import audit
 import credentials
 import models
 import quota
+import statements
 import storage as files
 from config import Config
 from errors import (
@@ -78,7 +79,7 @@ def require_rate(per_minute: int, user_id: int) -> None:
     if not per_minute:
         return
     moment = models.now()
-    blocking = models.find_nth_newest(user_id, per_minute)
+    blocking = statements.find_nth_newest(user_id, per_minute)
     if blocking is not None and blocking > moment - UPLOAD_WINDOW:
         wait = (blocking + UPLOAD_WINDOW - moment).total_seconds()
         raise TooMany("Too many uploads in a minute; try again soon.", retry_after=int(wait) + 1)
@@ -117,7 +118,7 @@ def create(
     held: list[str] = []
 
     def work() -> tuple[int, str, str]:
-        rights = models.find_rights(new.user_id, file.sha256)
+        rights = statements.find_rights(new.user_id, file.sha256)
         if rights is None or not rights.is_active:
             raise Unauthorized
         if not new.admitted:
@@ -176,7 +177,7 @@ def _insert(
     """The new row's id, or None when the name is taken."""
     listing = new.listing
     state = "unlisted" if listing is None else "pending" if waiting else "listed"
-    return models.insert_item(
+    return statements.insert_item(
         new.user_id,
         name=name,
         original_name=files.display_name(new.original_name) or name,

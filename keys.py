@@ -5,6 +5,7 @@ from datetime import timedelta
 import audit
 import credentials
 import models
+import statements
 from errors import Conflict, Invalid, NotFound
 from models import ApiKey, RegistrationKey, User
 
@@ -56,14 +57,14 @@ def revoke_api_key(user: User, key_id: int) -> None:
 def find_user_by_api_key(key: str) -> User | None:
     """The active user whose API key this is, or None; notes the key's use."""
     user_id = find_sender(key)
-    return None if user_id is None else models.find_user("id", user_id)
+    return None if user_id is None else statements.find_user("id", user_id)
 
 
 def find_sender(key: str) -> int | None:
     """The id alone of that user: an upload needs no more."""
     if not credentials.API_KEY_PATTERN.fullmatch(key):
         return None
-    found = models.find_key(credentials.hash_key(key))
+    found = statements.find_key(credentials.hash_key(key))
     if found is None:
         return None
     key_id, last_used, user_id = found

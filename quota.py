@@ -3,7 +3,8 @@
 import models
 from config import Config
 from errors import NoSpace, NotFound
-from models import REJECTED, Item, Rights, User
+from models import REJECTED, Item, User
+from statements import Rights
 from storage import MIB
 
 _BATCH = 500  # files looked at in one go

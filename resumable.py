@@ -16,6 +16,7 @@ import items
 import metadata as pictures
 import models
 import quota
+import statements
 import storage as files
 from body import Stream
 from config import Config
@@ -170,7 +171,7 @@ def begin(desk: Desk, sender: Sender, length: int, metadata: str) -> Progress:
 
     def work() -> Resumable:
         moment = models.now()
-        rights = models.find_rights(sender.user_id)
+        rights = statements.find_rights(sender.user_id)
         if rights is None or not rights.is_active:
             raise Unauthorized
         _require_place(sender.user_id, moment)

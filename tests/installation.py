@@ -14,6 +14,7 @@ import accounts
 import config as configuration
 import credentials
 import models
+import statements
 import storage
 from app import create_app
 from config import Config
@@ -106,7 +107,7 @@ class Installation:
             values |= {"original_name": "a.png", "state": state, "pending_name": waiting}
             values |= {"deletion_hash": os.urandom(32), "size": len(content), "name": name}
             values["sha256"] = hashlib.sha256(content).digest()
-            models.write(lambda: models.insert_item(user_id, **values))
+            models.write(lambda: statements.insert_item(user_id, **values))
         self.path(waiting or name, pending=bool(waiting)).write_bytes(content)
         return waiting or name
 

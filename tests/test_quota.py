@@ -7,6 +7,7 @@ from werkzeug.test import TestResponse
 
 import models
 import quota
+import statements
 from models import Item, User
 from tests.conftest import Kissa, Person
 from tests.forms import field, file, form
@@ -174,7 +175,7 @@ def test_an_upload_that_fails_has_deleted_nothing(
         if what == "publish":
             patch.setattr(kissa.services.storage, "publish", fail)
         else:
-            patch.setattr(models, "insert_item", fail)
+            patch.setattr(statements, "insert_item", fail)
         assert post(kissa, alice, QUARTER).status_code == 500
     assert names(alice) == stored
     require_agreement(kissa)
