@@ -16,12 +16,11 @@ import credentials
 import models
 import statements
 import storage
-from app import create_app
 from config import Config
 from models import User
 from storage import LocalStorage
-
-PASSWORD = "correct horse"
+from tests import database
+from tests.conftest import PASSWORD, shared_app
 
 
 class Installation:
@@ -47,8 +46,8 @@ class Installation:
 
     def make(self) -> "Installation":
         """Give it a database and a secret."""
+        database.make(self.database)
         with self.opened():
-            models.migrate()
             credentials.load_secret(credentials.secret_path(self.database))
         return self
 
@@ -68,7 +67,7 @@ class Installation:
 
     def run(self, *command: str, stdin: str = "") -> Result:
         """A command, run to its end; what it raised by mistake is raised here."""
-        result = create_app().test_cli_runner().invoke(args=list(command), input=stdin)
+        result = shared_app().test_cli_runner().invoke(args=list(command), input=stdin)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result

@@ -10,6 +10,7 @@ import pytest
 
 import credentials
 import models
+from tests import database
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "correct horse"
@@ -50,9 +51,7 @@ class Flask:
 
     def make(self) -> None:
         """What `flask migrate` makes, but faster."""
-        models.open_database(self.database)
-        models.migrate()
-        models.close_database()
+        database.make(self.database)
         credentials.load_secret(credentials.secret_path(self.database))
 
     @property

@@ -10,7 +10,8 @@ import credentials
 import keys
 import models
 from models import User
-from tests.installation import PASSWORD, Installation
+from tests.conftest import PASSWORD
+from tests.installation import Installation
 
 NEW = "another horse"
 

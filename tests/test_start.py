@@ -17,6 +17,7 @@ import start as starting
 from config import Config
 from models import Item, User
 from start import StartError
+from tests import database
 from tests.conftest import PASSWORD, PNG, Kissa
 
 
@@ -47,9 +48,7 @@ def secret(fresh: Config) -> Path:
 @pytest.fixture
 def config(fresh: Config) -> Config:
     """A migrated, empty installation."""
-    models.open_database(fresh.database.path)
-    models.migrate()
-    models.close_database()
+    database.make(fresh.database.path)
     return fresh
 
 

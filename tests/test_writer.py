@@ -10,6 +10,7 @@ import pytest
 
 import models
 from models import Tag
+from tests import database
 
 THREADS = 6
 
@@ -30,8 +31,8 @@ class Syncs:
 @pytest.fixture
 def syncs(tmp_path: Path) -> Iterator[Syncs]:
     syncs = Syncs()
+    database.make(tmp_path / "kissa.db")
     models.open_database(tmp_path / "kissa.db", before_commit=syncs)
-    models.migrate()
     yield syncs
     models.close_database()
 
