@@ -19,8 +19,8 @@ serve: setup ## set up, migrate the database, run the server on [server] bind
 
 test: setup dev test-packages lint ## set up, lint, run all tests: make test ARGS='-k upload -x'
 ifeq ($(strip $(ARGS)),)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=20 tests --ignore tests/faults
-	$(BIN)/python -m pytest --durations=20 tests/faults
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=20 -m 'not alone' tests
+	$(BIN)/python -m pytest --durations=20 -m alone tests
 else
 	$(BIN)/python -m pytest --durations=20 $(ARGS)
 endif

@@ -94,8 +94,7 @@ def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
         folder.mkdir()
         host = Host(folder, **more)
         hosts.append(host)
-        migrated = host.flask("migrate")
-        assert migrated.returncode == 0, migrated.stderr
+        host.migrate()
         if start:
             host.start()
         return host

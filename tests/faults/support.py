@@ -33,9 +33,7 @@ def serving(**keys: object) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="kissa-fault-") as folder:
         server = Server(Path(folder), **keys)
         try:
-            migrated = server.flask("migrate")
-            assert migrated.returncode == 0, migrated.stderr
-            yield server.start()
+            yield server.migrate().start()
         finally:
             server.end()
             server.session.close()

@@ -16,7 +16,7 @@ from tests.conftest import PASSWORD, PNG
 from tests.faults.support import choose, p95, serving
 from tests.live.conftest import ROOT, Server, until
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 SECONDS = choose(3.0, 10.0)
 CONNECTIONS = 16
 TRIES = 4  # where one place for bcrypt serves two workers, it is by chance which comes next

@@ -14,7 +14,7 @@ from tests.live.nginx import Nginx, running
 from tests.live.wire import head, upload
 from tests.pieces import PATH, PIECE, TUS
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 SLOW = 200
 ASKED = choose(100, 2000)
 MIB = 1024 * 1024

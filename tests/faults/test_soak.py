@@ -17,7 +17,7 @@ from tests.faults.support import choose, serving
 from tests.live.conftest import Server
 from tests.live.test_memory import memory
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 MIB = 1024 * 1024
 WARM, SECONDS = choose((3.0, 5.0), (60.0, 600.0))
 CLIENTS = 4

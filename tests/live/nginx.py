@@ -130,8 +130,7 @@ class Nginx:
     def start(self) -> "Nginx":
         """Run both, the server migrated."""
         self.start_nginx()
-        migrated = self.server.flask("migrate")
-        assert migrated.returncode == 0, migrated.stderr
+        self.server.migrate()
         self.server.session.headers["Host"] = SITE
         self.start_gunicorn()
         self.server.uploads.chmod(0o711)  # as the docs have it

@@ -2,14 +2,14 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.conftest import PNG, Person
 from tests.live.conftest import Server, until
-from tests.live.nginx import running
+from tests.live.nginx import Nginx, running
 
 pytestmark = pytest.mark.live
 A_MINUTE = 60.0  # seconds, the promise
@@ -32,15 +32,47 @@ def send(server: Server, person: Person, expires: str) -> tuple[str, str]:
     return name, str(item_id)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_gone_within_a_minute(make_server: Callable[..., Server], workers: int) -> None:
-    server = make_server(server_workers=workers)
-    alice = server.person("alice")
-    name, _ = send(server, alice, soon(3))
-    kept, _ = send(server, alice, "30m")
-    assert server.get(f"/f/{name}").content == PNG
+class Waiting:
+    """A server on which a file is about to end.
+
+    Args:
+        server: it runs.
+        nginx: what stands in front of it.
+    """
+
+    def __init__(self, server: Server, nginx: Nginx | None = None) -> None:
+        self.server, self.nginx = server, nginx
+        self.alice = server.person("alice")
+        self.name, _ = send(server, self.alice, soon(3))
+        self.ends = time.monotonic() + 3
+        shown = nginx.file(self.name).body if nginx else server.get(f"/f/{self.name}").content
+        assert shown == PNG
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which it has to go, from now on."""
+        return self.ends + A_MINUTE - time.monotonic()
+
+
+@pytest.fixture(scope="module")
+def waiting(make_server: Callable[..., Server]) -> Iterator[dict[str, Waiting]]:
+    """All servers whose timers are waited for, so that their periods run at the same time."""
+    with running(two_hosts=False) as one, running(two_hosts=True) as two:
+        yield {
+            "one worker": Waiting(make_server(server_workers=1)),
+            "two workers": Waiting(make_server(server_workers=2)),
+            "one host": Waiting(one.server, one),
+            "two hosts": Waiting(two.server, two),
+        }
+
+
+@pytest.mark.parametrize("workers", ["one worker", "two workers"])
+def test_gone_within_a_minute(waiting: dict[str, Waiting], workers: str) -> None:
+    host = waiting[workers]
+    server, name = host.server, host.name
+    kept, _ = send(server, host.alice, "30m")
     until(lambda: server.get(f"/f/{name}").status_code == 410, "the app says 410", 10)
-    until(lambda: name not in server.files(), "the timer deletes it", A_MINUTE)
+    until(lambda: name not in server.files(), "the timer deletes it", host.patience)
     assert server.get(f"/f/{name}").status_code == 410
     assert server.get(f"/f/{kept}").content == PNG
     until(lambda: server.rows("SELECT name FROM item") == [(kept,)], "its row goes too")
@@ -62,43 +94,41 @@ def test_what_ended_while_the_server_was_down(make_server: Callable[..., Server]
     assert server.get(f"/f/{name}").status_code == 410
 
 
-@pytest.mark.parametrize("two_hosts", [False, True], ids=["one-host", "two-hosts"])
-def test_behind_nginx(two_hosts: bool) -> None:
-    with running(two_hosts=two_hosts) as nginx:
-        alice = nginx.server.person("alice")
-        name, _ = send(nginx.server, alice, soon(2))
-        deleted, _ = send(nginx.server, alice, "7d")
-        assert nginx.file(name).body == PNG
-        delete = alice.by_token | {"file": deleted}
-        nginx.server.ask("/api/files/delete", delete)
-        until(lambda: nginx.file(name).status == 410, "nginx says 410", A_MINUTE)
-        for ask in ("GET", "HEAD"):
-            outside = nginx.file(name, method=ask)
-            inside = nginx.ask(f"/f/{name}", method=ask, past=True)
-            for header in ("content-type", "x-content-type-options", "referrer-policy"):
-                assert outside.headers[header] == inside.headers[header]
-            assert outside.headers["content-type"] == "text/html; charset=utf-8"
-            assert (SENTENCE in outside.body) is (ask == "GET")
-            assert "set-cookie" not in outside.headers
-        if two_hosts:  # whatever the app's pages need is on the other host
-            assert outside.headers["content-security-policy"].endswith("; sandbox")
-            page = nginx.file(name).body
-            assert b"<script" not in page
-            assert b"<link" not in page
-        for path in (f"/d/{name}", f"/t/{name}"):
-            answer = nginx.ask(path)
-            assert answer.status == 410
-            assert SENTENCE in answer.body
-        assert nginx.file(deleted).status == 404
-        assert nginx.file(name, method="POST").status == 405
-        # with the app away, what is here is served, and of the rest nobody knows
-        kept, _ = send(nginx.server, alice, "7d")
-        nginx.server.end()
-        assert nginx.file(kept).body == PNG
-        answer = nginx.file(name)
-        assert answer.status == 502
-        assert answer.headers["content-security-policy"].endswith("; sandbox")
-        assert b"not running" in answer.body
+@pytest.mark.parametrize("hosts", ["one host", "two hosts"])
+def test_behind_nginx(waiting: dict[str, Waiting], hosts: str) -> None:
+    host = waiting[hosts]
+    alice, name, nginx = host.alice, host.name, host.nginx
+    assert nginx is not None
+    deleted, _ = send(nginx.server, alice, "7d")
+    nginx.server.ask("/api/files/delete", alice.by_token | {"file": deleted})
+    until(lambda: nginx.file(name).status == 410, "nginx says 410", host.patience)
+    for ask in ("GET", "HEAD"):
+        outside = nginx.file(name, method=ask)
+        inside = nginx.ask(f"/f/{name}", method=ask, past=True)
+        for header in ("content-type", "x-content-type-options", "referrer-policy"):
+            assert outside.headers[header] == inside.headers[header]
+        assert outside.headers["content-type"] == "text/html; charset=utf-8"
+        assert (SENTENCE in outside.body) is (ask == "GET")
+        assert "set-cookie" not in outside.headers
+    if nginx.two_hosts:  # whatever the app's pages need is on the other host
+        assert outside.headers["content-security-policy"].endswith("; sandbox")
+        page = nginx.file(name).body
+        assert b"<script" not in page
+        assert b"<link" not in page
+    for path in (f"/d/{name}", f"/t/{name}"):
+        answer = nginx.ask(path)
+        assert answer.status == 410
+        assert SENTENCE in answer.body
+    assert nginx.file(deleted).status == 404
+    assert nginx.file(name, method="POST").status == 405
+    # with the app away, what is here is served, and of the rest nobody knows
+    kept, _ = send(nginx.server, alice, "7d")
+    nginx.server.end()
+    assert nginx.file(kept).body == PNG
+    answer = nginx.file(name)
+    assert answer.status == 502
+    assert answer.headers["content-security-policy"].endswith("; sandbox")
+    assert b"not running" in answer.body
 
 
 def test_a_file_that_nginx_may_not_read_is_no_loop() -> None:

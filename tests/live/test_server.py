@@ -286,7 +286,12 @@ def test_unix_socket_behind_one_proxy(make_server: Make) -> None:
     path = server.folder / "kissa.sock"
     server.configure(server_bind=f"unix:{path}", server_proxy_hops=1, accounts_failures=1)
     server.spawn()
-    until(path.exists, "the socket is there")
+
+    def listens() -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(path)) == 0
+
+    until(listens, "it listens on the socket")
 
     def ask(method: str, where: str, headers: dict[str, str]) -> tuple[int, bytes]:
         with socket.socket(socket.AF_UNIX) as connection:

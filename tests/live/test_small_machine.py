@@ -47,9 +47,7 @@ def small(memory: int) -> Iterator[tuple[Machine, Server]]:
         server = Server(Path(folder), uploads_max_size_mb=200, uploads_per_minute=0)
         server.before = machine.command
         try:
-            migrated = server.flask("migrate")
-            assert migrated.returncode == 0, migrated.stderr
-            yield machine, server.start()
+            yield machine, server.migrate().start()
         finally:
             server.end()
             server.session.close()
