@@ -65,6 +65,7 @@ def run_pytest(
     environment = {k: v for k, v in os.environ.items() if k not in ("CI", "PYTEST_ADDOPTS")}
     if ci is not None:
         environment["CI"] = ci
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # but for ours, which the settings name
     settings = f"--config-file={PROJECT}/pyproject.toml"
     return subprocess.run(
         [sys.executable, "-m", "pytest", settings, f"--rootdir={folder}", folder],

@@ -25,7 +25,18 @@ from tests.live.conftest import PATIENCE, until
 from tests.live.nginx import FILES, SITE, Nginx, running
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# What Chromium does beside the pages. The first three are pages of its own below the address bar,
+# two for each window of ours, which take half of the processor time of opening one; the others are
+# Playwright's list, since of several such flags the last one alone counts.
+_WITHOUT = [
+    *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup"),
+    *("AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades"),
+    *("HttpsFirstBalancedModeAutoEnable", "LensOverlay", "MediaRouter", "PaintHolding"),
+    *("ThirdPartyStoragePartitioning", "AvoidCorsURLLoaderRestartOnRedirect"),
+    *("OptimizationHints", "NetworkTimeServiceQuerying", "AimEnabled", "PreconnectToSearch"),
+]
 FLAGS = [
+    f"--disable-features={','.join(_WITHOUT)}",
     "--no-sandbox",
     "--disable-gpu",
     "--no-first-run",
