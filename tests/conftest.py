@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
@@ -22,6 +22,9 @@ import keys
 import models
 from context import Services
 from tests import database
+
+if TYPE_CHECKING:
+    from tests.servers.s3 import S3Server
 
 PNG = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00"
@@ -224,3 +227,27 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(models, "now", clock)
     return clock
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator["S3Server"]:
+    """Ceph, a distributed S3 server, on this machine."""
+    from tests.servers.ceph import Ceph
+
+    yield from _serving(Ceph(tmp_path_factory.mktemp("ceph")))
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator["S3Server"]:
+    """rclone's small S3 server."""
+    from tests.servers.rclone import Rclone
+
+    yield from _serving(Rclone(tmp_path_factory.mktemp("rclone")))
+
+
+def _serving(server: "S3Server") -> Iterator["S3Server"]:
+    try:
+        server.begin()
+        yield server
+    finally:
+        server.end()

@@ -1,0 +1,1 @@
+"""Real servers that tests run beside Kissa: started on loopback, ended by their process ids."""
