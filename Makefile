@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup serve test faults bench bench-long lint test-packages dev pins clean
+.PHONY: help setup s3 serve test faults bench bench-long lint test-packages dev pins clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -12,6 +12,9 @@ help: ## print this list
 
 setup: ## make .venv with what the server needs (quick the second time)
 	@sh scripts/setup.sh requirements.txt
+
+s3: setup ## also install what files in S3 need
+	@sh scripts/setup.sh requirements-s3.txt
 
 serve: setup ## set up, migrate the database, run the server on [server] bind
 	$(BIN)/flask migrate
@@ -49,7 +52,7 @@ dev:
 
 pins: setup ## make requirements*.txt, with hashes, from requirements*.in
 	$(BIN)/python -m pip install --quiet pip-tools==7.6.2
-	for name in requirements requirements-dev bench/requirements; do $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
+	for name in requirements requirements-s3 requirements-dev bench/requirements; do $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
 
 clean: ## remove .venv and caches; never configuration, database or uploads
 	rm -rf .venv bench/.venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -16,7 +16,7 @@ import statements
 from config import Accounts
 from errors import Conflict, Forbidden, NameTaken, NotFound, Unauthorized
 from models import Item, User
-from storage import LocalStorage
+from storage import Storage
 from throttle import Guess, Places
 
 WRONG_LOGIN = "The username or the password is wrong."
@@ -335,7 +335,7 @@ def _set_banned(admin: User | None, username: str, is_banned: bool) -> None:
     models.write(work)
 
 
-def delete(store: LocalStorage, user: User, *, admin: User | None = None) -> None:
+def delete(store: Storage, user: User, *, admin: User | None = None) -> None:
     """End an account: all its files, items, comments, keys and the row itself.
 
     Args:
@@ -360,7 +360,7 @@ def delete(store: LocalStorage, user: User, *, admin: User | None = None) -> Non
     _purge(store, user.id)
 
 
-def finish_deletions(store: LocalStorage) -> int:
+def finish_deletions(store: Storage) -> int:
     """End the accounts whose deletion was cut short. Returns how many."""
     ids = [row[0] for row in models.rows(User.select(User.id).where(User.is_deleting))]
     for user_id in ids:
@@ -368,7 +368,7 @@ def finish_deletions(store: LocalStorage) -> int:
     return len(ids)
 
 
-def _purge(store: LocalStorage, user_id: int) -> None:
+def _purge(store: Storage, user_id: int) -> None:
     """Unlink everything, then delete the rows; the first of those writes syncs the folders. No
     upload comes in between: each looks at `is_deleting` again in its own transaction."""
     resumable.unlink_all(store, user_id)
@@ -377,8 +377,7 @@ def _purge(store: LocalStorage, user_id: int) -> None:
     while True:
         query = Item.select(*fields).where(Item.user == user_id, Item.id > last)
         batch = list(query.order_by(Item.id).limit(_PURGE_BATCH))
-        for item in batch:
-            items.unlink(store, item)
+        items.unlink(store, batch)
         if len(batch) < _PURGE_BATCH:
             break
         last = batch[-1].id

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import credentials
 import models
@@ -27,6 +27,10 @@ BLOCK = 1024 * 1024
 Progress = Callable[[int, int], None]  # done and all, in bytes
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+IN_A_BUCKET = (
+    "the files are in a bucket (backend = s3): back up bucket and database by their own means, "
+    "see docs/s3.md"
+)
 _PATTERNS = {"public": storage.NAME_PATTERN, "pending": re.compile(r"[A-Za-z0-9]{32}", re.ASCII)}
 
 
@@ -271,7 +275,7 @@ class ItemRow(NamedTuple):
     entry: Entry
 
     @property
-    def place(self) -> tuple[str, str]:
+    def place(self) -> tuple[Literal["public", "pending"], str]:
         """Folder and name of its bytes."""
         return ("pending", self.pending_name) if self.pending_name else ("public", self.name)
 

@@ -16,7 +16,8 @@ import credentials
 import models
 from archive import BackupError, Entry, ItemRow, Manifest, Progress
 from config import Config
-from storage import LocalStorage
+from storage import Storage
+from storage_local import LocalStorage
 
 _NO_LINKS = (
     errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES,
@@ -48,7 +49,7 @@ class Made:
 
 
 def backup(
-    config: Config, store: LocalStorage, target: Path, progress: Progress, *, force: bool = False
+    config: Config, store: Storage, target: Path, progress: Progress, *, force: bool = False
 ) -> Made:
     """Make a backup in the new folder `target`, beside a running server or without one. The
     database is open (`models`), in whatever schema.
@@ -61,6 +62,8 @@ def backup(
         BackupError: it cannot be made; nothing is left behind.
         OSError, sqlite3.Error: disk or database refused; nothing is left behind.
     """
+    if not isinstance(store, LocalStorage):
+        raise BackupError([archive.IN_A_BUCKET])
     target = Path(os.path.abspath(target))
     if target.name.endswith(_PARTIAL):
         raise BackupError([f"{target}: this ending marks backups that are not finished"])

@@ -12,7 +12,7 @@ import models
 import upkeep
 from config import Config
 from models import Item
-from storage import LocalStorage
+from storage import Storage, Where
 
 _BATCH = 500
 _FIELDS = (Item.id, Item.name, Item.pending_name, Item.size, Item.sha256)
@@ -40,7 +40,7 @@ class Report:
     bytes: int = 0
     files: int = 0
     lost: list[str] = field(default_factory=list)
-    orphans: list[tuple[str, str]] = field(default_factory=list)
+    orphans: list[tuple[Where, str]] = field(default_factory=list)
     sizes: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -68,9 +68,7 @@ class _Row(NamedTuple):
     sha256: bytes
 
 
-def check(
-    store: LocalStorage, progress: Callable[[int, int], None], *, hashes: bool = False
-) -> Report:
+def check(store: Storage, progress: Callable[[int, int], None], *, hashes: bool = False) -> Report:
     """Compare every row with its file and the reverse, beside a running server or without one.
 
     Args:
@@ -97,7 +95,7 @@ def check(
     return report
 
 
-def _look(store: LocalStorage, row: _Row, report: Report, hashes: bool) -> None:
+def _look(store: Storage, row: _Row, report: Report, hashes: bool) -> None:
     try:
         file = (
             store.open_pending(row.pending_name) if row.pending_name else store.open_file(row.name)
@@ -106,7 +104,7 @@ def _look(store: LocalStorage, row: _Row, report: Report, hashes: bool) -> None:
             _missing(store, row, report, hashes)
             return
         with file:
-            size = os.fstat(file.fileno()).st_size
+            size = store.status(file).size
             if size != row.size:
                 report.sizes.append(f"{row.name}: {size} bytes instead of {row.size}")
             elif hashes and _sha256(file) != row.sha256:
@@ -119,7 +117,7 @@ def _sha256(file: BinaryIO) -> bytes:
     return bytes.fromhex(archive.digest(file, lambda size: None)[1])
 
 
-def _missing(store: LocalStorage, row: _Row, report: Report, hashes: bool) -> None:
+def _missing(store: Storage, row: _Row, report: Report, hashes: bool) -> None:
     """Without its file: lost, or deleted or approved a moment ago."""
     again = models.rows(Item.select(*_FIELDS).where(Item.id == row.id, ~models.REJECTED))
     if again and _Row(*again[0]) == row:

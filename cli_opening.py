@@ -27,7 +27,8 @@ import start
 from archive import BackupError
 from config import Config
 from errors import ServiceError
-from storage import LocalStorage
+from storage import Storage
+from storage_opening import open_storage
 
 SHOW_AFTER = 1.0  # seconds of work before there is a progress bar
 
@@ -48,7 +49,7 @@ def told() -> Iterator[None]:
 @contextmanager
 def opened(
     *, check_schema: bool = True, may_be_new: bool = False
-) -> Iterator[tuple[Config, LocalStorage]]:
+) -> Iterator[tuple[Config, Storage]]:
     """Configuration and files, with the database open; whatever is wrong is told in clear lines."""
     with told(), contextlib.ExitStack() as stack:
         config = configuration.load()
@@ -58,7 +59,7 @@ def opened(
         if not may_be_new and not config.database.path.exists():
             raise start.StartError(["there is no database yet; run: flask migrate"])
         stack.callback(os.close, _share(config.database.path))
-        store = LocalStorage(config.storage.directory, durable=config.storage.durable)
+        store = open_storage(config)
         stack.callback(store.close)
         stack.callback(models.close_database)
         models.open_database(

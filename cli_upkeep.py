@@ -198,8 +198,8 @@ def restore(source: Path, force: bool) -> None:
 @_JSON
 def stats(as_json: bool) -> None:
     """Show how many users, uploads and bytes there are, and how much room is left."""
-    with cli_opening.opened() as (config, _):
-        found = figures.collect(config)
+    with cli_opening.opened() as (config, store):
+        found = figures.collect(config, store)
     if as_json:
         cli_opening.print_json(found)
         return
@@ -209,7 +209,7 @@ def stats(as_json: bool) -> None:
         ("users", f"{found.users} ({found.admins} admins, {found.banned} banned)"),
         ("uploads", items),
         ("stored", size(found.bytes)),
-        ("disk free", size(found.disk_free)),
+        ("disk free", "no limit known (S3)" if found.disk_free is None else size(found.disk_free)),
         ("database", size(found.database)),
         ("newest upload", newest),
     ):

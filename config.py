@@ -17,10 +17,12 @@ from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 MB = 1_048_576
+_MOST_BY_S3 = 80_000
 LONGEST = timedelta(days=36_500)  # beyond it an expiry is none, and the calendar ends some day
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"(?P<number>[0-9]{1,8})(?P<unit>[mhdw])", re.ASCII)
 
+Backend = Literal["local", "s3"]
 LogFormat = Literal["text", "json"]
 StripMetadata = Literal["listed", "all", "off"]
 ShitpostMode = Literal["allowed", "off", "always"]
@@ -99,6 +101,18 @@ def _read_url(text: str, folder: Path) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/"
+
+
+def _read_pattern(pattern: str, text: str) -> str:
+    if not re.fullmatch(pattern, text, re.ASCII):
+        raise ValueError
+    return text
+
+
+def _read_prefix(text: str, folder: Path) -> str:
+    if not re.fullmatch(r"([A-Za-z0-9_-][A-Za-z0-9._-]*(/|$))*", text, re.ASCII) or len(text) > 200:
+        raise ValueError
+    return f"{text.rstrip('/')}/" if text else ""
 
 
 def _read_path(text: str, folder: Path) -> Path:
@@ -225,6 +239,46 @@ class Storage:
     )
     durable: bool = _boolean(
         "true", "Wait for the disk; false is quicker, and a crash loses files."
+    )
+    backend: Backend = _choice(
+        get_args(Backend), "Where the files are: in that folder, or in a bucket by S3's protocol."
+    )
+    endpoint: str = _field(
+        "",
+        "S3: the address of the server.",
+        f"empty, or {_URL}",
+        lambda text, folder: text and _read_url(text, folder).rstrip("/"),
+    )
+    bucket: str = _field(
+        "",
+        "S3: the bucket, which must be there.",
+        "empty, or 3 to 63 letters, digits, dots, hyphens or underscores",
+        lambda text, folder: _read_pattern(r"([A-Za-z0-9][A-Za-z0-9._-]{2,62})?", text),
+    )
+    region: str = _field(
+        "us-east-1",
+        "S3: the region, as the server names it.",
+        "1 to 64 letters, digits or hyphens",
+        lambda text, folder: _read_pattern(r"[A-Za-z0-9-]{1,64}", text),
+    )
+    access_key: str = _text(
+        "", 0, 256, "S3: the name of the key; empty leaves both to boto3 (IAM roles).", True
+    )
+    secret_key: str = _text("", 0, 256, "S3: the key's secret.", True)
+    prefix: str = _field(
+        "",
+        "S3: what all keys begin with, such as kissa/.",
+        "empty, or letters, digits, dots, hyphens, underscores and single slashes",
+        _read_prefix,
+    )
+    public_url: str = _field(
+        "",
+        "S3: address of the bucket for browsers, on a host of its own; empty: reads go through us.",
+        f"empty, or {_URL}",
+        lambda text, folder: text and _read_url(text, folder),
+    )
+    presigned: bool = _boolean(
+        "true", "S3: whether nginx, and browsers beside public_url, read by presigned addresses."
     )
 
 
@@ -480,9 +534,32 @@ def _contradictions(values: dict[str, dict[str, Any]]) -> Iterator[tuple[str, st
     wish, most = (values["uploads"].get(f"{which}_expiry") for which in ("default", "max"))
     if wish and most and wish > most:
         yield "uploads", "default_expiry", "no later end than max_expiry"
+    yield from _s3_contradictions(values)
     folder, database = values["storage"].get("directory"), values["database"].get("url")
     if folder and database and Path(database.removeprefix("sqlite:///")).is_relative_to(folder):
         yield "storage", "directory", "a folder without the database, since its files are public"
+
+
+def _s3_contradictions(values: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    storage, site = values["storage"], values["site"]
+    if storage.get("backend") != "s3":
+        return
+    for name in ("endpoint", "bucket"):
+        if storage.get(name) == "":
+            yield "storage", "backend", f"{name} to be set"
+    keys = [name for name in ("access_key", "secret_key") if storage.get(name)]
+    if len(keys) == 1:
+        yield "storage", keys[0], "access_key and secret_key both, or neither"
+    # An uploaded page that a bucket serves under the site's own name could act as the site.
+    own = {urlsplit(site[name]).hostname for name in ("url", "upload_url") if site.get(name)}
+    if urlsplit(storage.get("public_url", "")).hostname in own:
+        yield "storage", "public_url", "another host than the site's, since its files have no CSP"
+    if values["uploads"].get("max_size_mb", 0) > _MOST_BY_S3:
+        yield (
+            "uploads",
+            "max_size_mb",
+            f"at most {_MOST_BY_S3}: S3 takes 10,000 parts, ours of 8 MB",
+        )
 
 
 def _unknown_key(source: str, section: str, key: str, text: str) -> str:

@@ -12,7 +12,8 @@ import credentials
 import models
 from config import Config
 from metrics import Metrics
-from storage import LocalStorage
+from storage import Storage
+from storage_opening import open_storage
 from throttle import Places
 
 _opening = threading.Lock()
@@ -23,7 +24,7 @@ class Services:
     """The opened parts of one running Kissa."""
 
     config: Config
-    storage: LocalStorage
+    storage: Storage
     secret: bytes
     places: Places
     has_wal: bool
@@ -36,7 +37,7 @@ def open_services(config: Config) -> Services:
     Raises:
         OSError, credentials.SecretError, peewee.OperationalError: one of them cannot be.
     """
-    storage = LocalStorage(config.storage.directory, durable=config.storage.durable)
+    storage = open_storage(config)
     has_wal = models.open_database(
         config.database.path, durable=config.storage.durable, before_commit=storage.sync
     )
@@ -81,6 +82,6 @@ def get_config() -> Config:
     return get_services().config
 
 
-def get_storage() -> LocalStorage:
+def get_storage() -> Storage:
     """The files."""
     return get_services().storage

@@ -119,6 +119,20 @@ class Busy(ServiceError):
     status = 503
 
 
+class Unavailable(Busy):
+    """A part that this server needs does not answer just now."""
+
+    status = 503
+
+    def __init__(
+        self,
+        message: str = "The file store does not answer just now; try again soon.",
+        *,
+        retry_after: int | None = 5,
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+
+
 class NoSpace(ServiceError):
     """No room for these bytes: disk, reserve or quota."""
 

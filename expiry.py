@@ -10,7 +10,7 @@ import statements
 from config import LONGEST, Uploads, duration
 from errors import Conflict, Gone, Invalid, NotFound
 from models import Expired, Item, User
-from storage import NAME_PATTERN, LocalStorage
+from storage import NAME_PATTERN, Storage
 
 KEPT = timedelta(days=30)  # in which a link says that the file has expired
 BATCH = 200  # files that are ended in one write
@@ -154,7 +154,7 @@ def require_not_ended(item_id: int, *, viewer: User | None, as_admin: bool) -> N
         raise Gone(_GONE)
 
 
-def end_due(store: LocalStorage) -> int:
+def end_due(store: Storage) -> int:
     """Delete every item whose time is over, and forget those that ended more than 30 days ago.
 
     Returns:
@@ -162,7 +162,7 @@ def end_due(store: LocalStorage) -> int:
     """
     ended = 0
     while has_due():
-        ended += models.write(lambda: _end_batch(store))
+        ended += items.unlink_and_write(store, _list_due, _end)
     old = Expired.at <= models.now() - KEPT
     if Expired.select(Expired.id).where(old).limit(1).exists():
         models.write(lambda: Expired.delete().where(old).execute())
@@ -178,11 +178,12 @@ def _due() -> Any:
     return Item.expires <= models.now()
 
 
-def _end_batch(store: LocalStorage) -> int:
-    """As every delete: the bytes first, then the rows; the sync of the folders follows."""
-    due = list(Item.select().where(_due()).order_by(Item.expires).limit(BATCH))
-    for item in due:
-        items.unlink(store, item)
+def _list_due() -> list[Item]:
+    return list(Item.select().where(_due()).order_by(Item.expires).limit(BATCH))
+
+
+def _end(due: list[Item]) -> int:
+    """As every delete: the bytes went first; the sync of the folders follows."""
     if due:
         Item.delete().where(Item.id.in_([item.id for item in due])).execute()
         fields = [Expired.id, Expired.user, Expired.name, Expired.was_listed, Expired.at]

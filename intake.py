@@ -46,7 +46,7 @@ def read(
     file_field: str,
     max_file: int,
     max_body: int,
-    open_file: Callable[[], Incoming],
+    open_file: Callable[[str], Incoming],
     length: int | None = None,
 ) -> Received:
     """Read a multipart body to its end.
@@ -57,7 +57,7 @@ def read(
         file_field: the name of the field whose file is wanted; other files are read and dropped.
         max_file: bytes that the file may have.
         max_body: bytes that the body may have.
-        open_file: gives a place for the file's bytes.
+        open_file: gives a place for the bytes of a file that the client calls so.
         length: how many bytes the body was announced to have; None when nobody said.
 
     Returns:
@@ -67,7 +67,7 @@ def read(
         NoFile: this is no form, or it is broken before any file was complete.
         Invalid: the body is broken or incomplete.
         TooLarge: file, body, fields or their number pass a limit.
-        NoSpace: the disk has no room.
+        NoSpace: there is no room for it.
     """
     boundary = _boundary(content_type)
     received = Received()
@@ -104,7 +104,7 @@ class _Reader:
         received: Received,
         file_field: str,
         max_file: int,
-        open_file: Callable[[], Incoming],
+        open_file: Callable[[str], Incoming],
     ) -> None:
         self.received = received
         self.file_field = file_field
@@ -167,7 +167,7 @@ class _Reader:
         elif self.received.file is not None:
             self.received.has_more_files = True
         else:
-            self.into = self.received.file = self.open_file()
+            self.into = self.received.file = self.open_file(segment.filename)
             self.received.original_name = segment.filename
 
     def end(self) -> None:

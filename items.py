@@ -1,8 +1,11 @@
 """Uploads: their rules, and how they are created, deleted, approved and rejected."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from peewee import fn
 
@@ -23,14 +26,17 @@ from errors import (
     Refused,
     TooMany,
     Unauthorized,
+    Unavailable,
 )
 from listing import Listing, check_reason
 from models import REJECTED, Comment, Item, ItemTag, Tag, User
-from storage import Incoming, LocalStorage
+from storage import Incoming, Storage
 
+T = TypeVar("T")
 _NAME_TRIES = 100  # random names tried; a second one is needed once in a blue moon
 _DELETED_AT_ONCE = 60  # files of one album
 REJECTED_KEPT = timedelta(days=30)
+_STALE = 3600  # seconds
 UPLOAD_WINDOW = timedelta(minutes=1)
 
 
@@ -87,12 +93,13 @@ def require_rate(per_minute: int, user_id: int) -> None:
 
 def create(
     config: Config,
-    store: LocalStorage,
+    store: Storage,
     new: NewItem,
     file: Incoming,
     also: Callable[[int], None] = lambda item_id: None,
 ) -> Created:
-    """Store a received file as an item: bytes on disk first, then its name and row together.
+    """Store a received file as an item: bytes on disk first, then its name and row together; in a
+    remote store the name first, and outside of the write, which nobody shall wait for.
 
     Args:
         new: what was received beside the bytes.
@@ -114,8 +121,21 @@ def create(
     file.seal()
     is_pending = new.listing is not None and config.gallery.manual_approval
     secret = new.deletion_secret or credentials.new_deletion_secret()
+    names = _names(config.uploads.name_length, extension, file.likely_name)
     published: list[str] = []
     held: list[str] = []
+
+    def place() -> tuple[str, str | None]:
+        """Give the bytes a name: the public one, and the one under which they wait if they do."""
+        if is_pending and not held:
+            held.append(store.hold(file))
+        for name in names:
+            if is_pending:
+                return name, held[0]
+            if store.publish(file, name):
+                published.append(name)
+                return name, None
+        raise RuntimeError("no free name was found")
 
     def work() -> tuple[int, str, str]:
         rights = statements.find_rights(new.user_id, file.sha256)
@@ -127,40 +147,42 @@ def create(
             raise Refused("An admin has taken this content down; this host does not take it again.")
         album = albums.open_for(new.user_id, new.album) if new.album else None
         victims = quota.make_room(config, new.user_id, rights, file.size - new.admitted)
-        waiting = None
-        if is_pending:
-            waiting = store.hold(file)
-            held.append(waiting)
-        for _ in range(_NAME_TRIES):
-            name = files.random_name(config.uploads.name_length, extension)
-            if waiting is None:
-                if not store.publish(file, name):
-                    continue
-                published.append(name)
+        while True:
+            name, waiting = placed.pop() if placed else place()
             item_id = _insert(new, file, name, waiting, secret)
             if item_id is not None:
                 break
             if waiting is None:
                 store.delete(published.pop())  # a waiting item has reserved this name
-        else:
-            raise RuntimeError("no free name was found")
         if new.listing is not None:
             _add_listing(item_id, new.user_id, new.listing)
         if album is not None:
             albums.append(album, [item_id])
         also(item_id)
-        for victim in victims:  # last: up to here, whatever fails leaves them as they were
-            remove(store, victim)
+        # Last: up to here, whatever fails leaves them as they were.
+        if not store.is_remote:
+            unlink(store, victims)
+        for victim in victims:
+            _delete_row(victim)
+        evicted.extend(victims)
         return item_id, name, album.name if album else ""
 
+    placed: list[tuple[str, str | None]] = []
+    evicted: list[Item] = []
     try:
+        if store.is_remote:
+            placed.append(place())
         item_id, name, album = models.write(work)
     except BaseException:
-        for name in published:
-            store.delete(name)
-        for name in held:
-            store.delete_pending(name)
+        with suppress(Unavailable):  # the sweep finds it
+            for name in published:
+                store.delete(name)
+            for name in held:
+                store.delete_pending(name)
         raise
+    if store.is_remote:
+        with suppress(Unavailable):  # the sweep finds them
+            unlink(store, evicted)
     return Created(
         id=item_id,
         name=name,
@@ -169,6 +191,14 @@ def create(
         expires=new.expires,
         album=album,
     )
+
+
+def _names(length: int, extension: str, likely: str) -> Iterator[str]:
+    """The names to try: first the one chosen when the bytes came, if it fits."""
+    if likely and files.extension_of(likely) == extension:
+        yield likely
+    for _ in range(_NAME_TRIES):
+        yield files.random_name(length, extension)
 
 
 def _insert(
@@ -228,7 +258,7 @@ def require_database_space() -> None:
         raise NoSpace(files.FULL_MESSAGE)
 
 
-def delete_own(store: LocalStorage, user: User, name: str) -> None:
+def delete_own(store: Storage, user: User, name: str) -> None:
     """Delete the file `name` of `user`, for good once this returns.
 
     Raises:
@@ -236,16 +266,16 @@ def delete_own(store: LocalStorage, user: User, name: str) -> None:
         Forbidden: it is somebody else's.
     """
 
-    def work() -> None:
+    def choose() -> list[Item]:
         item = named(name)
         if item.user_id != user.id:
             raise Forbidden("This file belongs to someone else.")
-        remove(store, item)
+        return [item]
 
-    models.write(work)
+    remove(store, choose)
 
 
-def delete_own_item(store: LocalStorage, user: User, item_id: int) -> None:
+def delete_own_item(store: Storage, user: User, item_id: int) -> None:
     """Delete an item, in whatever state, by its id.
 
     Raises:
@@ -253,30 +283,24 @@ def delete_own_item(store: LocalStorage, user: User, item_id: int) -> None:
         Forbidden: it is somebody else's.
     """
 
-    def work() -> None:
+    def choose() -> list[Item]:
         item = Item.get_or_none(Item.id == item_id)
         if item is None or (item.user_id != user.id and item.state != "listed"):
             raise NotFound("There is no such item.")
         if item.user_id != user.id:
             raise Forbidden("This item belongs to someone else.")
-        remove(store, item)
+        return [item]
 
-    models.write(work)
+    remove(store, choose)
 
 
-def delete_own_items(store: LocalStorage, user: User, item_ids: list[int]) -> int:
+def delete_own_items(store: Storage, user: User, item_ids: list[int]) -> int:
     """Delete those of these items that are `user`'s, in one write. Returns how many."""
-
-    def work() -> int:
-        mine = list(Item.select().where(Item.id.in_(item_ids), Item.user == user.id))
-        for item in mine:
-            remove(store, item)
-        return len(mine)
-
-    return models.write(work)
+    mine = (Item.id.in_(item_ids), Item.user == user.id)
+    return remove(store, lambda: list(Item.select().where(*mine)))
 
 
-def delete_album(store: LocalStorage, user: User, name: str) -> None:
+def delete_album(store: Storage, user: User, name: str) -> None:
     """Delete an album of `user` with all files in it, few at a time, since nobody can write
     meanwhile; the album goes last, so that what was cut short can be done again.
 
@@ -285,14 +309,12 @@ def delete_album(store: LocalStorage, user: User, name: str) -> None:
         Forbidden: it is somebody else's.
     """
 
-    def delete_some() -> int:
+    def choose() -> list[Item]:
         album = albums.own(user, name)
         some = [item.id for item in albums.list_items(album)[:_DELETED_AT_ONCE]]
-        for item in Item.select().where(Item.id.in_(some)):
-            remove(store, item)
-        return len(some)
+        return list(Item.select().where(Item.id.in_(some)))
 
-    while models.write(delete_some):
+    while remove(store, choose):
         pass
     albums.delete(user, name)
 
@@ -306,20 +328,20 @@ def find_by_deletion_secret(name: str, secret: str) -> Item | None:
     )
 
 
-def delete_by_secret(store: LocalStorage, name: str, secret: str) -> None:
+def delete_by_secret(store: Storage, name: str, secret: str) -> None:
     """Delete the file that a deletion link speaks of.
 
     Raises:
         NotFound: the link is not, or no longer, good.
     """
 
-    def work() -> None:
+    def choose() -> list[Item]:
         item = find_by_deletion_secret(name, secret)
         if item is None:
             raise NotFound("There is nothing to delete under this link.")
-        remove(store, item)
+        return [item]
 
-    models.write(work)
+    remove(store, choose)
 
 
 def edit(user: User, item_id: int, listing: Listing) -> None:
@@ -351,7 +373,7 @@ def edit(user: User, item_id: int, listing: Listing) -> None:
     models.write(work)
 
 
-def approve(store: LocalStorage, admin: User, item_id: int) -> None:
+def approve(store: Storage, admin: User, item_id: int) -> None:
     """Make a waiting item public.
 
     Raises:
@@ -360,27 +382,53 @@ def approve(store: LocalStorage, admin: User, item_id: int) -> None:
     """
     released: list[tuple[str, str]] = []
 
-    def work() -> str:
-        item = _waiting(item_id)
+    def release(item: Item) -> None:
         waiting = str(item.pending_name)
         released.append((item.name, waiting))
         try:
             store.release(waiting, item.name)
         except FileNotFoundError:
             raise NotFound("The bytes of this item are gone.") from None
+
+    def work() -> Item:
+        item = _waiting(item_id)
+        if not store.is_remote:
+            release(item)
         _decide(item, "listed", admin, "approve", None)
-        return waiting
+        return item
 
     try:
-        pending_name = models.write(work)
+        if store.is_remote:
+            release(_waiting(item_id))
+        item = models.write(work)
     except BaseException:
-        for name, waiting in released:
-            store.withdraw(name, waiting)
+        if not store.is_remote or not _may_be_public(item_id):
+            with suppress(Unavailable):  # the sweep finds it
+                for name, waiting in released:
+                    store.withdraw(name, waiting)
         raise
-    store.delete_pending(pending_name)
+    _end_waiting(store, item)
 
 
-def reject(store: LocalStorage, admin: User, item_id: int, reason: str) -> None:
+def _may_be_public(item_id: int) -> bool:
+    """Whether an item is public by somebody else's approval, or may be in a moment."""
+    item = Item.get_or_none(Item.id == item_id)
+    return item is not None and item.state != "rejected"
+
+
+def _end_waiting(store: Storage, item: Item) -> None:
+    """After an approval: remove the bytes that waited."""
+    waiting = str(item.pending_name)
+    # FileNotFoundError: somebody deletes it just now.
+    with suppress(Unavailable, FileNotFoundError) if store.is_remote else nullcontext():
+        # A sweep on another host may have taken the public bytes just now for those of an approval
+        # cut short long ago; as long as they wait, they are there.
+        if store.is_remote and not store.exists(item.name):
+            store.release(waiting, item.name)
+        store.delete_pending(waiting)
+
+
+def reject(store: Storage, admin: User, item_id: int, reason: str) -> None:
     """Remove a waiting item's bytes; its row tells owner and admins why for 30 days.
 
     Args:
@@ -393,12 +441,10 @@ def reject(store: LocalStorage, admin: User, item_id: int, reason: str) -> None:
     """
     reason = check_reason(reason)
 
-    def work() -> None:
-        item = _waiting(item_id)
-        store.delete_pending(str(item.pending_name))
-        _decide(item, "rejected", admin, "reject", reason or None)
+    def work(some: list[Item]) -> None:
+        _decide(some[0], "rejected", admin, "reject", reason or None)
 
-    models.write(work)
+    unlink_and_write(store, lambda: [_waiting(item_id)], work)
 
 
 def _waiting(item_id: int) -> Item:
@@ -432,21 +478,65 @@ def named(name: str) -> Item:
     return item
 
 
-def remove(store: LocalStorage, item: Item) -> None:
-    """Delete an item, within a write.
+def remove(store: Storage, choose: Callable[[], list[Item]]) -> int:
+    """Delete the items that `choose` finds, in one write. Returns how many.
 
-    Bytes first: on a full disk the row could not be deleted, and nobody could free space.
+    Args:
+        choose: finds them, or raises what forbids it; see `unlink_and_write`.
     """
-    unlink(store, item)
+
+    def work(some: list[Item]) -> int:
+        for item in some:
+            _delete_row(item)
+        return len(some)
+
+    return unlink_and_write(store, choose, work)
+
+
+def unlink_and_write(
+    store: Storage, choose: Callable[[], list[Item]], work: Callable[[list[Item]], T]
+) -> T:
+    """Remove the bytes of the items that `choose` finds, and do `work` with them, in one write.
+
+    Bytes first: on a full disk the row could not be changed, and nobody could free space. Those of
+    a remote store go before the write, which nobody shall wait for.
+
+    Args:
+        choose: reads; called again in the write, where what it finds decides.
+        work: writes what has become of them.
+
+    Returns:
+        what `work` returned.
+    """
+    gone: set[tuple[files.Where, str]] = set()
+    if store.is_remote:
+        gone.update(_places(choose()))
+        store.discard_all(gone)
+
+    def both() -> T:
+        some = choose()
+        store.discard_all(place for place in _places(some) if place not in gone)
+        return work(some)
+
+    return models.write(both)
+
+
+def _delete_row(item: Item) -> None:
     Item.delete().where(Item.id == item.id).execute()
 
 
-def unlink(store: LocalStorage, item: Item) -> None:
-    """Remove the item's bytes, wherever they lie; already gone is fine."""
-    if item.pending_name:
-        store.delete_pending(item.pending_name)
-    elif item.state != "rejected":
-        store.delete(item.name)
+def unlink(store: Storage, some: Iterable[Item]) -> None:
+    """Remove the items' bytes, wherever they lie; already gone is fine."""
+    store.discard_all(_places(some))
+
+
+def _places(some: Iterable[Item]) -> Iterator[tuple[files.Where, str]]:
+    """Where the bytes of items lie."""
+    for item in some:
+        if item.pending_name:
+            yield "pending", item.pending_name
+        elif item.state != "rejected":
+            yield "public", item.name
 
 
 def forget_rejected() -> int:
@@ -461,11 +551,22 @@ def forget_unused_tags() -> int:
     return models.write(lambda: int(Tag.delete().where(unused).execute()))
 
 
-def undo_releases(store: LocalStorage) -> int:
-    """Take back what approvals cut short before their commit made public. Returns how many."""
+def undo_releases(store: Storage) -> int:
+    """Take back what approvals cut short before their commit made public: on a remote store only
+    what is an hour old, since one may be under way on another host. Returns how many."""
 
-    def work() -> int:  # a write, so that no approval is under way meanwhile
+    def stale() -> list[tuple[str, str]]:
         waiting = models.rows(Item.select(Item.name, Item.pending_name).where(models.PENDING))
-        return sum(store.withdraw(name, pending_name) for name, pending_name in waiting)
+        if not store.is_remote:
+            return waiting
+        return [row for row in waiting if _is_stale(store, row[0])]
 
-    return models.write(work)
+    if store.is_remote and not stale():  # looked at outside of a write, since that takes a while
+        return 0
+    # In a write, so that no approval is under way meanwhile.
+    return models.write(lambda: sum(store.withdraw(*names) for names in stale()))
+
+
+def _is_stale(store: Storage, name: str) -> bool:
+    changed = store.changed(name, where="public")
+    return changed is not None and changed <= time.time() - _STALE

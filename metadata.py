@@ -4,7 +4,6 @@ The bytes of the picture itself are copied as they are: not a pixel changes, and
 stays. What is kept and what goes is decided in segments.py.
 """
 
-import os
 import struct
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +12,7 @@ import segments
 from config import Config
 from errors import Invalid
 from segments import Broken, Plan, Source
-from storage import Incoming, LocalStorage
+from storage import Incoming, Storage
 
 Outcome = Literal["removed", "clean", "unparsed", "untouched"]
 HEADER = "X-Metadata"  # of the answer to an upload
@@ -37,7 +36,7 @@ class Stripped:
 
 
 def apply(
-    config: Config, store: LocalStorage, file: Incoming, *, is_listed: bool, wish: str
+    config: Config, store: Storage, file: Incoming, *, is_listed: bool, wish: str
 ) -> Stripped:
     """Strip a received file if the sender wishes it or, without a wish, the configuration says so.
 
@@ -66,7 +65,7 @@ def wants(config: Config, *, is_listed: bool, wish: str) -> bool:
     return asked if asked is not None else mode == "all" or (mode == "listed" and is_listed)
 
 
-def strip(store: LocalStorage, file: Incoming) -> Stripped:
+def strip(store: Storage, file: Incoming) -> Stripped:
     """Copy a picture without its metadata into a file of its own, hashed on the way.
 
     Args:
@@ -74,9 +73,9 @@ def strip(store: LocalStorage, file: Incoming) -> Stripped:
 
     Raises:
         NoSpace: there is no room for the stripped file.
-        OSError: the disk failed.
+        OSError, Unavailable: the store failed.
     """
-    source = Source(file.fd, file.size)
+    source = Source(file.read_at, file.size)
     try:
         plan = segments.plan(source)
     except (Broken, struct.error, LookupError, ValueError):
@@ -85,7 +84,7 @@ def strip(store: LocalStorage, file: Incoming) -> Stripped:
         return Stripped(file=file, outcome="untouched")
     if not plan.changes():
         return Stripped(file=file, outcome="clean")
-    copied = store.open()
+    copied = store.open(file.likely_name)
     try:
         _copy(source, plan, copied)
     except BaseException:
@@ -101,7 +100,7 @@ def _copy(source: Source, plan: Plan, target: Incoming) -> None:
             continue
         offset, end = piece
         while offset < end:
-            block = os.pread(source.fd, min(segments.BLOCK, end - offset), offset)
+            block = source.read(offset, min(segments.BLOCK, end - offset))
             if not block:
                 raise OSError("a received file became shorter")
             target.write(block)

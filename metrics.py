@@ -92,7 +92,8 @@ def end_sharing() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The host at this moment; `disk_free` is bytes, and lacks what does not answer."""
+    """The host at this moment; `disk_free` is bytes, and lacks what is not on a
+    disk here or does not answer."""
 
     files: int
     users: int
@@ -101,7 +102,9 @@ class State:
 
 def look(config: Config) -> State:
     """The state of the host, in a time that does not depend on the number of its files."""
-    places = {"storage": config.storage.directory, "database": config.database.path.parent}
+    places = {"database": config.database.path.parent}
+    if config.storage.backend == "local":
+        places = {"storage": config.storage.directory} | places
     free = {}
     for what, path in places.items():
         try:

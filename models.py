@@ -187,6 +187,7 @@ class Resumable(Table):
     item_id: int | None
     created = MomentField(default=lambda: now())
     expires = MomentField(index=True)
+    parts = TextField(null=True)  # where the bytes are, in a store where a name does not tell
 
 
 class Tag(Table):

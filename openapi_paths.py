@@ -220,6 +220,7 @@ WHY = {
     201: "The upload has begun.",
     204: "Done.",
     206: "The part that was asked for.",
+    302: "The bytes are at this address, of a bucket.",
     304: "The client has it already.",
     400: "An input is missing, malformed, or breaks a rule.",
     401: "The credential is absent, malformed, unknown, revoked, or of a banned user.",
@@ -237,12 +238,12 @@ WHY = {
     429: "Too many failures or uploads; ask again after Retry-After.",
     451: "An admin has taken this content down.",
     460: "The piece does not have its checksum, and was dropped.",
-    503: "No place free just now; ask again after Retry-After.",
+    503: "No place free just now, or the file store does not answer; ask again after Retry-After.",
     507: "No space left, or the upload would pass the quota.",
 }
 _LOGIN = "400 401 413 429 503"
 _LIST = "400 401 413"
-_UPLOAD = "400 401 409 413 415 429 451 507"
+_UPLOAD = "400 401 409 413 415 429 451 503 507"
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +289,7 @@ def _bare(schema: Node) -> Node:
 HTML: Node = {"text/html": {"schema": STRING}}
 _FILE: Node = {"*/*": {"schema": _BYTES}}
 _PARTS: dict[str, Node] = {"206": {"content": _FILE}, "304": {}}
+_STORED = _PARTS | {"302": {}}
 DELETED = "NAME has been deleted!"
 _VALID = "This token is valid!"
 _RENEWED = "Token has been regenerated!"
@@ -369,7 +371,7 @@ ROUTES = (
            "Upload-Offset? Upload-Checksum?", None, _SEND, status=204, by_header=True,
            body=_PIECE, also={"200": {}}),
     Route("POST /api/files/delete", "deleteFile", "Delete one of the user's files", "user",
-           "file", DELETED, "400 401 403 404 413"),
+           "file", DELETED, "400 401 403 404 413 503"),
     Route("POST /api/admin/signup", "signUpAdmin", "Make an admin's account", "all",
            "username password adminkey", "Success!", "400 403 409 413 429 503"),
     Route("POST /api/admin/regkeygen", "createRegistrationKey", "A key for one signup", "admin",
@@ -385,9 +387,9 @@ ROUTES = (
     Route("POST /api/admin/list/users", "listUsers", "Every username", "admin",
            "query? limit? offset?", _array(_USERNAME), f"{_LIST} 403"),
     Route("POST /api/admin/delete/file", "takeDownFile", "Delete anybody's file", "admin",
-           "file reason? refuse?", DELETED, "400 401 403 404 413"),
+           "file reason? refuse?", DELETED, "400 401 403 404 413 503"),
     Route("POST /api/admin/delete/user", "deleteUser", "Delete anybody's account", "admin",
-           "username", "This user has been deleted", "400 401 403 404 409 413"),
+           "username", "This user has been deleted", "400 401 403 404 409 413 503"),
     Route("POST /api/admin/ban/user", "ban", "Shut a user out; the files stay", "admin",
            "username", ref("Sentence"), "400 401 403 404 409 413"),
     Route("POST /api/admin/unban/user", "unban", "Let a banned user in again", "admin",
@@ -404,25 +406,25 @@ ROUTES = (
     Route("GET /api/v2/items/{itemid}", "showItem", "One item", "all, key or admin",
            "", ref("Item"), "401 404 410"),
     Route("DELETE /api/v2/items/{itemid}", "deleteItem", "Delete an item", "key or admin",
-           "reason? refuse?", _DONE, "400 401 403 404 413"),
+           "reason? refuse?", _DONE, "400 401 403 404 413 503"),
     Route("GET /api/v2/items/{itemid}/file", "showItemFile", "The bytes, also while it waits",
-           "key or admin", "", _FILE, "401 403 404 410 416", also=_PARTS),
+           "key or admin", "", _FILE, "401 403 404 410 416 503", also=_STORED),
     Route("GET /api/v2/queue", "listQueue", "Waiting items, newest first", "admin",
            "", ref("Queue"), "400 401 403 413", "before limit"),
     Route("POST /api/v2/queue/{itemid}/approve", "approve", "Make a waiting item public",
-           "admin", "", _DONE, "401 403 404 409 413"),
+           "admin", "", _DONE, "401 403 404 409 413 503"),
     Route("POST /api/v2/queue/{itemid}/reject", "reject", "Remove a waiting item", "admin",
-           "reason?", _DONE, "400 401 403 404 409 413"),
+           "reason?", _DONE, "400 401 403 404 409 413 503"),
     Route("GET /healthz", "healthz", "Whether this server can work", "all",
            "", {"text/plain": {"schema": {"const": "ok\n"}}}, "", also={"503": {
                "description": "It cannot; the log knows why.",
                "content": {"text/plain": {"schema": {"const": "unavailable\n"}}}}}),
     Route("GET /metrics", "metrics", "What the server counts, for Prometheus", "admin",
            "", {"text/plain": {"schema": STRING}}, "401 403"),
-    Route("GET /f/{name}", "file", "The bytes of a public file", "all", "", _FILE, "404 410 416",
-           also=_PARTS),
+    Route("GET /f/{name}", "file", "The bytes of a public file", "all",
+           "", _FILE, "404 410 416 503", also=_STORED),
     Route("GET /d/{name}", "download", "The bytes under the name that their sender gave them",
-           "all", "", _FILE, "404 410 416", also=_PARTS),
+           "all", "", _FILE, "404 410 416 503", also=_STORED),
     Route("GET /t/{name}", "thumbnail", "A small picture of a public picture or video", "all", "",
            {"image/webp": {"schema": _BYTES}}, "404 410 416 503 507", also=_PARTS),
     Route("GET /robots.txt", "robots", "What search engines may find", "all",
@@ -430,6 +432,6 @@ ROUTES = (
     Route("GET /delete/{name}/{secret}", "askDeletion", "Ask whether to delete the file", "all",
            "", HTML, "404"),
     Route("POST /delete/{name}/{secret}", "deleteByLink", "Delete the file", "all",
-           "", HTML, "404"),
+           "", HTML, "404 503"),
 )
 # fmt: on

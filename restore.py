@@ -87,6 +87,8 @@ def restore(config: Config, source: Path, progress: Progress, *, force: bool = F
         BackupError: the backup is not whole, or something stands in the way; nothing was changed.
         OSError: the disk refused; nothing was changed, or the next start or restore goes on.
     """
+    if config.storage.backend != "local":
+        raise BackupError([archive.IN_A_BUCKET])
     places = _Places(config)
     with _locked(config, 0.0):
         notes = _finish_or_undo(places)

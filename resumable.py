@@ -1,12 +1,12 @@
 """Uploads that come in pieces: their rules, and how they begin, go on, end and expire."""
 
-import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import albums
 import credentials
@@ -18,6 +18,7 @@ import models
 import quota
 import statements
 import storage as files
+from announced import Checksum, parse_metadata
 from body import Stream
 from config import Config
 from errors import (
@@ -25,23 +26,21 @@ from errors import (
     Invalid,
     Locked,
     NotFound,
+    ServiceError,
     TooLarge,
     TooMany,
     Unauthorized,
+    Unavailable,
     WrongChecksum,
 )
 from items import NewItem
 from listing import read_listing
 from models import Item, Resumable
-from partial import Partial
-from storage import LocalStorage
+from storage import Partial, Storage
 
 KEPT = timedelta(days=1)  # after its last piece
 MOST = 20  # unfinished ones of a user
-ALGORITHMS = ("sha256", "sha1")  # of checksums; the protocol asks for sha1
-_SAVE_EVERY = 64 * files.MIB  # bytes of one piece that a crash may cost
 _NAME = re.compile(r"[A-Za-z0-9]{32}", re.ASCII)
-_KEY = re.compile(r"[!-+\--~]+", re.ASCII)  # neither blank nor comma
 _NONE = "There is no such upload; it may have expired."
 _BEYOND = "The piece is longer than what is left of the upload."
 
@@ -57,14 +56,6 @@ class Sender:
 
     user_id: int
     api: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checksum:
-    """What the client says that a piece hashes to, by one of ALGORITHMS."""
-
-    algorithm: str
-    digest: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,47 +92,8 @@ class Desk:
     """
 
     config: Config
-    store: LocalStorage
+    store: Storage
     secret: bytes
-
-
-def parse_metadata(text: str) -> dict[str, str]:
-    """What Upload-Metadata says: pairs of a key and base64, separated by commas.
-
-    Raises:
-        Invalid: it says it in another form, or one thing twice.
-    """
-    found: dict[str, str] = {}
-    for pair in text.split(",") if text.strip() else []:
-        key, _, value = pair.strip().partition(" ")
-        try:
-            decoded = intake.decode(base64.b64decode(value.strip(), validate=True))
-        except (binascii.Error, ValueError):
-            raise Invalid("A value in Upload-Metadata is no base64.") from None
-        if not _KEY.fullmatch(key) or key in found:
-            raise Invalid("Upload-Metadata must hold different keys, each with a value in base64.")
-        found[key] = decoded
-    return found
-
-
-def parse_checksum(text: str) -> Checksum | None:
-    """What Upload-Checksum says, None for nothing.
-
-    Raises:
-        Invalid: it is malformed, or of an unknown algorithm.
-    """
-    if not text:
-        return None
-    algorithm, _, value = text.partition(" ")
-    if algorithm not in ALGORITHMS:
-        raise Invalid(f"Upload-Checksum must be one of {', '.join(ALGORITHMS)}.")
-    try:
-        digest = base64.b64decode(value.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        digest = b""
-    if len(digest) != hashlib.new(algorithm).digest_size:
-        raise Invalid("Upload-Checksum must be an algorithm, a blank, and base64.")
-    return Checksum(algorithm=algorithm, digest=digest)
 
 
 def begin(desk: Desk, sender: Sender, length: int, metadata: str) -> Progress:
@@ -190,8 +142,9 @@ def begin(desk: Desk, sender: Sender, length: int, metadata: str) -> Progress:
     try:
         upload = models.write(work)
     except BaseException:
-        for name in reserved:
-            store.discard(name, where="resumable")
+        with suppress(Unavailable):
+            for name in reserved:
+                store.discard(name, where="resumable")
         raise
     return _progress(desk, upload)
 
@@ -207,9 +160,9 @@ def look(desk: Desk, sender: Sender, name: str) -> Progress:
     if upload.item_id is not None:
         return _progress(desk, upload)
     try:
-        with Partial(desk.store, name) as file:
+        with desk.store.resume(name) as file:
             upload = _get(sender, name)
-            file.go_to(upload.offset)
+            file.go_to(upload.offset, upload.parts)
     except Locked:
         pass  # another process receives it
     except NotFound:
@@ -252,7 +205,9 @@ def receive(
         raise TooLarge(_BEYOND)
     with _opened(desk, sender, name, interrupt) as file:
         upload = _at(_get(sender, name), offset)
-        file.go_to(offset)
+        if upload.item_id is not None:
+            return _progress(desk, upload)
+        file.go_to(offset, upload.parts)
         _copy(upload, file, stream, size, checksum)
         if file.size == upload.length:
             _finish(desk, upload, file)
@@ -269,33 +224,40 @@ def give_up(desk: Desk, sender: Sender, name: str) -> None:
         NotFound: there is none, or not of this sender.
     """
     upload = _get(sender, name)
-
-    def work() -> None:
-        desk.store.discard(name, where="resumable")
-        Resumable.delete().where(Resumable.id == upload.id).execute()
-
-    models.write(work)
+    _remove(desk.store, lambda: [(upload.id, name)])
 
 
-def forget_expired(store: LocalStorage) -> int:
-    """Drop what has expired, bytes first. Returns how many."""
+def forget_expired(store: Storage) -> int:
+    """Drop what has expired. Returns how many."""
     expired = Resumable.expires <= models.now()
     if not Resumable.select(Resumable.id).where(expired).exists():
         return 0
+    over = Resumable.select(Resumable.id, Resumable.name).where(expired)
+    return _remove(store, lambda: models.rows(over))
+
+
+def _remove(store: Storage, choose: Callable[[], list[tuple[int, str]]]) -> int:
+    """Drop the uploads that `choose` finds, by id and name: bytes first; those of a remote store go
+    before the write, which nobody shall wait for."""
+
+    def discard() -> list[int]:
+        some = choose()
+        store.discard_all(("resumable", name) for _, name in some)
+        return [upload_id for upload_id, _ in some]
+
+    gone = discard() if store.is_remote else None
 
     def work() -> int:
-        over = models.rows(Resumable.select(Resumable.id, Resumable.name).where(expired))
-        for _, name in over:
-            store.discard(name, where="resumable")
-        return int(Resumable.delete().where(Resumable.id.in_([row[0] for row in over])).execute())
+        ids = discard() if gone is None else gone
+        return int(Resumable.delete().where(Resumable.id.in_(ids)).execute())
 
     return models.write(work)
 
 
-def unlink_all(store: LocalStorage, user_id: int) -> None:
+def unlink_all(store: Storage, user_id: int) -> None:
     """Remove the bytes of all unfinished uploads of a user, whose row is about to go."""
-    for (name,) in models.rows(Resumable.select(Resumable.name).where(Resumable.user == user_id)):
-        store.discard(name, where="resumable")
+    mine = models.rows(Resumable.select(Resumable.name).where(Resumable.user == user_id))
+    store.discard_all(("resumable", name) for (name,) in mine)
 
 
 def _get(sender: Sender, name: str) -> Resumable:
@@ -341,7 +303,7 @@ def _described(desk: Desk, sender: Sender, fields: dict[str, str]) -> NewItem:
 
 def _opened(desk: Desk, sender: Sender, name: str, interrupt: Callable[[], None]) -> Partial:
     try:
-        return Partial(desk.store, name, interrupt)
+        return desk.store.resume(name, interrupt)
     except NotFound:
         _ended(sender, name)
         raise Conflict("The upload is complete.") from None
@@ -359,17 +321,20 @@ def _copy(
     upload: Resumable, file: Partial, stream: Stream, size: int | None, checksum: Checksum | None
 ) -> None:
     """From the stream into the file, until one of them ends."""
-    began = saved = file.size
+    began, room = file.size, file.save_every
     digest = hashlib.new(checksum.algorithm) if checksum else None
-    while block := _read(stream, min(intake.BLOCK, upload.length - file.size + 1)):
+    while block := _read(stream, min(intake.BLOCK, upload.length - file.size + 1, room)):
         if file.size + len(block) > upload.length:
             raise TooLarge(_BEYOND)
         file.write(block)
         if digest is not None:
             digest.update(block)
-        elif file.size - saved >= _SAVE_EVERY and file.size < upload.length:
-            _save(upload, file)
-            saved = file.size
+            continue
+        room -= len(block)
+        if room == 0:
+            room = file.save_every
+            if file.size < upload.length:
+                _save(upload, file)
     if checksum is not None and digest is not None:
         is_whole = block is not None and size in (None, file.size - began)
         if not is_whole or digest.digest() != checksum.digest:
@@ -385,16 +350,29 @@ def _read(stream: Stream, size: int) -> bytes | None:
 
 
 def _save(upload: Resumable, file: Partial) -> None:
-    """Acknowledge what the file holds, once it is on disk."""
-    file.save()
-    same = (Resumable.id == upload.id, Resumable.item.is_null())
+    """Acknowledge what the file holds, once it lasts. Where several hosts receive at once, one of
+    them wins."""
 
-    def work() -> int:
-        fresh = {"offset": file.size, "expires": models.now() + KEPT}
-        return int(Resumable.update(fresh).where(*same).execute())
+    def acknowledge(size: int, parts: str | None) -> None:
+        fresh = {"offset": size, "parts": parts, "expires": models.now() + KEPT}
+        query = Resumable.update(fresh).where(*_as_it_was(upload))
+        if not models.write(lambda: int(query.execute())):
+            raise _passed_by(upload)
 
-    if not models.write(work):
-        raise NotFound(_NONE)  # given up, or its user deleted, meanwhile
+    file.save(acknowledge)
+    upload.offset = file.size
+
+
+def _as_it_was(upload: Resumable) -> tuple[Any, ...]:
+    return (
+        Resumable.id == upload.id, Resumable.item.is_null(), Resumable.offset == upload.offset
+    )  # fmt: skip
+
+
+def _passed_by(upload: Resumable) -> ServiceError:
+    if Resumable.get_or_none(Resumable.id == upload.id) is None:
+        return NotFound(_NONE)  # given up, or its user deleted, meanwhile
+    return Conflict("Another request has gone on with this upload.")
 
 
 def _finish(desk: Desk, upload: Resumable, file: Partial) -> None:
@@ -409,24 +387,35 @@ def _finish(desk: Desk, upload: Resumable, file: Partial) -> None:
     )
 
     def end(item_id: int) -> None:
-        ended = {"offset": upload.length, "item": item_id, "expires": models.now() + KEPT}
-        unfinished = (Resumable.id == upload.id, Resumable.item.is_null())
-        if not Resumable.update(ended).where(*unfinished).execute():
-            raise NotFound(_NONE)
+        ended = {
+            "offset": upload.length,
+            "parts": None,
+            "item": item_id,
+            "expires": models.now() + KEPT,
+        }
+        if not Resumable.update(ended).where(*_as_it_was(upload)).execute():
+            raise _passed_by(upload)
 
-    stripped = pictures.apply(
-        desk.config,
-        desk.store,
-        file,
-        is_listed=new.listing is not None,
-        wish=fields.get("strip-metadata", ""),
-    )
     try:
-        items.create(desk.config, desk.store, new, stripped.file, end)
-    finally:
-        if stripped.file is not file:
-            stripped.file.close()
-    desk.store.discard(upload.name, where="resumable")
+        with file.whole(new.original_name) as whole:
+            stripped = pictures.apply(
+                desk.config,
+                desk.store,
+                whole,
+                is_listed=new.listing is not None,
+                wish=fields.get("strip-metadata", ""),
+            )
+            try:
+                items.create(desk.config, desk.store, new, stripped.file, end)
+            finally:
+                if stripped.file is not whole:
+                    stripped.file.close()
+    except NotFound:
+        if Resumable.select().where(*_as_it_was(upload)).exists():
+            raise
+        raise _passed_by(upload) from None  # whose end took the bytes away
+    with suppress(Unavailable):  # the sweep finds them
+        desk.store.discard(upload.name, where="resumable")
 
 
 def _progress(desk: Desk, upload: Resumable) -> Progress:

@@ -4,11 +4,10 @@ Nothing is decoded. A file is walked through from part to part, by reads of its 
 the scans of a JPEG, which have no length, are searched for their end, block by block.
 """
 
-import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import exif
 
@@ -46,15 +45,20 @@ class Broken(Exception):
 
 
 class Source:
-    """A file that is read here and there."""
+    """A file that is read here and there.
 
-    def __init__(self, fd: int, size: int) -> None:
-        self.fd = fd
+    Args:
+        read_at: gives up to so many bytes from an offset on.
+        size: bytes of all of it.
+    """
+
+    def __init__(self, read_at: Callable[[int, int], bytes], size: int) -> None:
+        self._read_at = read_at
         self.size = size
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes; fewer at the end of the file."""
-        return os.pread(self.fd, length, offset) if length > 0 else b""
+        return self._read_at(length, offset) if length > 0 else b""
 
 
 class Plan:

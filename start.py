@@ -17,7 +17,9 @@ import restore
 import upkeep
 from archive import BackupError
 from config import Config
-from storage import LocalStorage
+from errors import Unavailable
+from storage import Storage
+from storage_opening import open_storage
 
 AT_ONCE = 20_000  # files that are swept before the first request; more are swept beside the server
 PATIENCE = 5.0  # seconds in which the workers of a killed server notice that it is gone
@@ -80,7 +82,7 @@ def prepare(config: Config) -> Started:
 
 
 def _prepare(config: Config, held: int, notes: list[str]) -> Started:
-    store = LocalStorage(config.storage.directory, durable=config.storage.durable)
+    store = _open_storage(config, notes)
     if not config.storage.durable:
         notes.append("durable = false: a power cut loses the last uploads")
     if not models.open_database(
@@ -105,6 +107,15 @@ def _prepare(config: Config, held: int, notes: list[str]) -> Started:
         notes.append("there is no admin yet; make one with: .venv/bin/flask create-admin NAME")
     store.close()
     return Started(lock=held, notes=notes, sweep_later=sweep_later)
+
+
+def _open_storage(config: Config, notes: list[str]) -> Storage:
+    try:
+        store = open_storage(config)
+        notes += store.check()
+    except Unavailable as error:
+        raise StartError([error.message]) from error
+    return store
 
 
 def sweep_beside() -> "subprocess.Popen[bytes]":

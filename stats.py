@@ -10,6 +10,7 @@ from peewee import fn
 import models
 from config import Config
 from models import Item, User
+from storage import Storage
 
 _BATCH = 500
 STATES = ("unlisted", "listed", "pending", "rejected")
@@ -32,14 +33,14 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """The host in figures; sizes are bytes."""
+    """The host in figures; sizes are bytes, `disk_free` is None where nobody knows it."""
 
     users: int
     admins: int
     banned: int
     items: dict[str, int]
     bytes: int
-    disk_free: int
+    disk_free: int | None
     database: int
     newest_upload: datetime | None
 
@@ -66,11 +67,11 @@ def list_people(config: Config) -> Iterator[Person]:
         last = page[-1].id
 
 
-def collect(config: Config) -> Stats:
+def collect(config: Config, store: Storage) -> Stats:
     """The figures of this moment. Counts rows, which the server never does."""
     states = dict(models.rows(Item.select(Item.state, fn.COUNT(Item.id)).group_by(Item.state)))
     newest = Item.select(Item.created).order_by(Item.id.desc()).first()
-    status = os.statvfs(config.storage.directory)
+    room = store.room()
     people = User.select()
     size = models.rows(User.select(fn.COALESCE(fn.SUM(User.bytes), 0)))
     return Stats(
@@ -79,7 +80,7 @@ def collect(config: Config) -> Stats:
         banned=people.where(User.is_banned).count(),
         items={state: states.get(state, 0) for state in STATES},
         bytes=int(size[0][0]),
-        disk_free=status.f_bavail * status.f_frsize,
+        disk_free=room.free if room else None,
         database=sum(
             os.stat(path).st_size
             for path in (f"{config.database.path}{suffix}" for suffix in ("", "-wal"))

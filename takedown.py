@@ -8,13 +8,13 @@ import models
 from errors import NotFound
 from listing import check_reason
 from models import Item, Notice, RefusedContent, User
-from storage import LocalStorage
+from storage import Storage
 
 NOTICE_KEPT = timedelta(days=30)
 
 
 def take_down(
-    store: LocalStorage,
+    store: Storage,
     admin: User,
     *,
     name: str | None = None,
@@ -34,11 +34,15 @@ def take_down(
     """
     reason = check_reason(reason)
 
-    def work() -> None:
+    def choose() -> list[Item]:
         item = items.named(name) if name is not None else Item.get_or_none(Item.id == item_id)
         if item is None:
             raise NotFound("There is no such item.")
-        items.remove(store, item)
+        return [item]
+
+    def work(some: list[Item]) -> None:
+        (item,) = some
+        Item.delete().where(Item.id == item.id).execute()
         audit.record(admin.id, "delete file", f"item {item.id} of #{item.user_id}")
         if refuse:
             row = {"sha256": item.sha256, "reason": reason, "admin": admin.id}
@@ -53,7 +57,7 @@ def take_down(
                 is_refused=refuse,
             ).execute()
 
-    models.write(work)
+    items.unlink_and_write(store, choose, work)
 
 
 def list_refused(*, before: int | None = None, limit: int = 60) -> list[RefusedContent]:

@@ -21,7 +21,7 @@ from pathlib import Path
 import media
 import text_child
 from models import Item
-from storage import MIB, LocalStorage
+from storage import MIB, Storage
 
 log = logging.getLogger("kissa")
 SHOWN = MIB  # bytes of a text that its page shows
@@ -117,7 +117,7 @@ _results = _Results()
 _turns = threading.BoundedSemaphore(_AT_ONCE)
 
 
-def find_text(store: LocalStorage, item: Item) -> str | None:
+def find_text(store: Storage, item: Item) -> str | None:
     """The text of an item whose kind is text, with plain line ends; None when it cannot be shown:
     too long, gone, or no text at all."""
     if item.size > SHOWN:

@@ -27,7 +27,7 @@ import storage as files
 import thumbnail_child
 from errors import Busy, NoSpace, NotFound
 from models import Item, User
-from storage import LocalStorage
+from storage import Storage
 
 log = logging.getLogger("kissa")
 SIDE = 400  # pixels of the longest side
@@ -85,39 +85,6 @@ class _Turns:
 _turns = _Turns()
 
 
-class _Made:
-    """A thumbnail being made: a file under a passing name, gone unless published."""
-
-    def __init__(self, store: LocalStorage) -> None:
-        store.require_space()
-        self._store = store
-        self._name = files.random_name(32)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self.fd = os.open(self._name, flags, 0o644, dir_fd=store.thumbnails)
-
-    def seal(self, *, is_made: bool) -> None:
-        """Bring the bytes to disk, for a power cut may else leave the name without them."""
-        os.fchmod(self.fd, 0o644)  # for nginx, as the files
-        if not is_made:
-            os.ftruncate(self.fd, 0)
-        elif self._store.durable:
-            os.fsync(self.fd)
-
-    def publish(self, name: str) -> None:
-        """Give it its name, instead of what may lie there."""
-        folder = self._store.thumbnails
-        os.rename(self._name, name, src_dir_fd=folder, dst_dir_fd=folder)
-        self._name = ""
-
-    def __enter__(self) -> "_Made":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
-        if self._name:
-            self._store.discard(self._name, where="thumbnails")
-
-
 @cache
 def find_ffmpeg() -> str | None:
     """The path of ffmpeg, which takes frames of videos; None where it is not installed."""
@@ -130,7 +97,7 @@ def is_possible(name: str) -> bool:
     return kind == "image" or (kind == "video" and find_ffmpeg() is not None)
 
 
-def get_thumbnail(store: LocalStorage, item: Item) -> BinaryIO:
+def get_thumbnail(store: Storage, item: Item) -> BinaryIO:
     """The thumbnail of an item, made now if need be, open for reading; WebP.
 
     Whether the viewer may see it is for the caller to know.
@@ -165,7 +132,7 @@ def _key(item: Item) -> str | None:
     return None if item.state == "rejected" else str(item.name)
 
 
-def _find(store: LocalStorage, key: str) -> BinaryIO | None:
+def _find(store: Storage, key: str) -> BinaryIO | None:
     """A thumbnail made before, or None.
 
     Raises:
@@ -177,28 +144,35 @@ def _find(store: LocalStorage, key: str) -> BinaryIO | None:
     return found
 
 
-def _make(store: LocalStorage, item: Item, key: str) -> BinaryIO:
+def _make(store: Storage, item: Item, key: str) -> BinaryIO:
     if item.pending_name:
         source = store.open_pending(item.pending_name)
     else:
         source = store.open_file(item.name)
     if source is None:
         raise NotFound(_NONE)
-    with source, _Made(store) as made:
-        size = _run(media.kind(item.name), source.fileno(), made.fd)
+    with source, store.on_disk(source) as descriptor, store.new_thumbnail() as made:
+        size = _run(media.kind(item.name), descriptor, made.fd)
         made.seal(is_made=size is not None)
+        name = key + (files.NO_THUMBNAIL if size is None else files.THUMBNAIL)
+        if store.is_remote:
+            made.publish(name)
 
         def work() -> bool:
             if not _is_wanted(item.id, key):
                 return False  # deleted or decided about meanwhile, or about to be
-            made.publish(key + (files.NO_THUMBNAIL if size is None else files.THUMBNAIL))
+            if not store.is_remote:
+                made.publish(name)
             if size is not None:
                 sized = {"width": size[0], "height": size[1]}
                 unknown = (Item.id == item.id) & Item.width.is_null()
                 Item.update(sized).where(unknown).execute()
             return True
 
-        found = store.open_thumbnail(key) if models.write(work) else None
+        is_kept = models.write(work)
+        if store.is_remote and not is_kept:
+            store.discard(name, where="thumbnails")
+        found = store.open_thumbnail(key) if is_kept else None
     if found is None:
         raise NotFound(_NONE)
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 import expiry
 import lock
 import models
-from storage import LocalStorage
+from storage import Storage
 
 EVERY = 20.0  # seconds; a file is to be gone within a minute of its time
 log = logging.getLogger("kissa")
@@ -24,7 +24,7 @@ class Timer:
         every: seconds between two looks.
     """
 
-    def __init__(self, database: Path, store: LocalStorage, *, every: float = EVERY) -> None:
+    def __init__(self, database: Path, store: Storage, *, every: float = EVERY) -> None:
         self._database = database
         self._store = store
         self._every = every

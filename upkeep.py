@@ -16,7 +16,7 @@ import resumable
 import takedown
 from errors import ServiceError
 from models import Item, Resumable
-from storage import LocalStorage
+from storage import Storage, Where
 
 T = TypeVar("T")
 AGE = 3600  # seconds before what has no row counts as left behind
@@ -38,7 +38,7 @@ class Sweep:
         held_back: why nothing may be removed, or None.
     """
 
-    orphans: list[tuple[str, str]]
+    orphans: list[tuple[Where, str]]
     temporary: list[str]
     files: int
     thumbnails: list[str]
@@ -47,7 +47,7 @@ class Sweep:
 
 
 def look(
-    store: LocalStorage,
+    store: Storage,
     *,
     young: bool = False,
     rows: bool = True,
@@ -56,21 +56,24 @@ def look(
     """Find what lies in the folders without a row, and rows without their file.
 
     Args:
-        young: also what is younger than an hour. A file gets its name and its row inside one
-            write, and `remove` looks again inside one, so this never meets an upload under way;
-            an unfinished upload is only recognised while no server runs.
+        young: also what is younger than an hour, unless the store is remote. A file gets its name
+            and its row inside one write, and `remove` looks again inside one, so this never meets
+            an upload under way; an unfinished upload is only recognised while no server runs.
         rows: also look for rows without a file, which takes one look-up each.
         progress: told of files looked at and, roughly, all.
     """
+    if store.is_remote:
+        young = False  # it may be another host's, about to get its row
     newest = time.time() if young else time.time() - AGE
-    orphans: list[tuple[str, str]] = []
+    orphans: list[tuple[Where, str]] = []
     files = 0
     total = int(models.Counter.get_by_id("files").value)
-    for where, names in (
+    listed: tuple[tuple[Where, Iterator[str]], ...] = (
         ("public", store.list_public()),
         ("pending", store.list_pending()),
         ("resumable", store.list_resumable()),
-    ):
+    )
+    for where, names in listed:
         for batch in _batches(names):
             files += len(batch)
             owned = _owned(where, batch)
@@ -98,7 +101,7 @@ def look(
     )
 
 
-def remove(store: LocalStorage, found: Sweep, *, force: bool = False) -> int:
+def remove(store: Storage, found: Sweep, *, force: bool = False) -> int:
     """Remove what `look` found, each after one more look at its row.
 
     Args:
@@ -112,14 +115,12 @@ def remove(store: LocalStorage, found: Sweep, *, force: bool = False) -> int:
     removed = sum(store.discard(name, where="incoming") for name in found.temporary)
     for batch in _batches(iter(found.orphans)):
 
-        def work(batch: list[tuple[str, str]] = batch) -> int:
+        def work(batch: list[tuple[Where, str]] = batch) -> int:
             count = 0
             for where in ("public", "pending", "resumable"):
                 names = [name for folder, name in batch if folder == where]
                 owned = _owned(where, names)
-                count += sum(
-                    store.discard(name, where=where) for name in names if name not in owned
-                )
+                count += store.discard_all((where, name) for name in names if name not in owned)
             return count
 
         removed += models.write(work)
@@ -127,24 +128,24 @@ def remove(store: LocalStorage, found: Sweep, *, force: bool = False) -> int:
 
         def drop(names: list[str] = names) -> int:
             left = _without_file(store, names)
-            return sum(store.discard(name, where="thumbnails") for name in left)
+            return store.discard_all(("thumbnails", name) for name in left)
 
         removed += models.write(drop)
     return removed
 
 
-def is_healthy(store: LocalStorage) -> bool:
+def is_healthy(store: Storage) -> bool:
     """Whether database and storage answer, and space is left."""
     try:
         gallery.count_public()
-        store.require_space()
+        store.require_answer()
         items.require_database_space()
     except (ServiceError, PeeweeException, OSError):
         return False
     return True
 
 
-def tidy(store: LocalStorage) -> None:
+def tidy(store: Storage) -> None:
     """Finish what was cut short, and drop rows whose time is over."""
     items.undo_releases(store)
     items.forget_rejected()
@@ -176,7 +177,7 @@ def _owned(where: str, names: list[str]) -> set[str]:
     return {name for (name,) in models.rows(query)}
 
 
-def _without_file(store: LocalStorage, names: list[str]) -> list[str]:
+def _without_file(store: Storage, names: list[str]) -> list[str]:
     """Those of `names` of thumbnails that have no row with a file, or are no thumbnail yet."""
     keys = {name: name.rpartition(".")[0] for name in names}
     waiting = {key.removeprefix("_") for key in keys.values() if key.startswith("_")}
@@ -186,14 +187,14 @@ def _without_file(store: LocalStorage, names: list[str]) -> list[str]:
     return [name for name, key in keys.items() if key not in known]
 
 
-def _lost(store: LocalStorage) -> Iterator[str]:
+def _lost(store: Storage) -> Iterator[str]:
     last = 0
     while True:
         fields = (Item.id, Item.name, Item.pending_name)
         query = Item.select(*fields).where(Item.id > last, ~models.REJECTED)
         page = models.rows(query.order_by(Item.id).limit(BATCH))
         for _, name, pending in page:
-            where = "pending" if pending else "public"
+            where: Where = "pending" if pending else "public"
             if store.changed(pending or name, where=where) is None:
                 yield name
         if len(page) < BATCH:

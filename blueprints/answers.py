@@ -1,7 +1,6 @@
 """Pieces of an answer that more than one door gives."""
 
-import os
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, BinaryIO
 
 from flask import Response, jsonify, request
@@ -11,7 +10,8 @@ from werkzeug.wsgi import wrap_file
 import media
 import sharex
 from config import Site
-from context import get_config
+from context import get_config, get_storage
+from storage import Where
 
 
 def rfc3339(moment: datetime) -> str:
@@ -35,51 +35,84 @@ def deletion_url(site: Site, name: str, secret: str) -> str:
 class _NoSuchRange(RequestedRangeNotSatisfiable):
     """A 416 with the headers of the file, which our nginx cannot take back either."""
 
-    def __init__(self, name: str, error: RequestedRangeNotSatisfiable) -> None:
+    def __init__(self, headers: dict[str, str], error: RequestedRangeNotSatisfiable) -> None:
         super().__init__(error.length, error.units)
-        self._name = name
+        self._headers = headers
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
         """The headers of the answer; its door gives the type."""
-        return [*super().get_headers(*args, **kwargs), *media.headers(self._name).items()]
+        return [*super().get_headers(*args, **kwargs), *self._headers.items()]
 
 
-def stored_file(file: BinaryIO, name: str, inner: str | None) -> Response:
-    """The bytes of a stored file, whole, by range, or 304, under the headers of its type.
+def find_file(
+    name: str, *, where: Where, kind_of: str, disposition: str = "", caching: str = "no-cache"
+) -> Response | None:
+    """The bytes of a stored file, from wherever they are had soonest: the store itself, our nginx,
+    or this process.
+
+    Args:
+        name: what it is called in `where`.
+        where: public or pending.
+        kind_of: the name that decides over its type; without one it is just bytes.
+        disposition: the Content-Disposition, empty for none.
+        caching: the Cache-Control of the answer. A name is given once and its bytes never change;
+            still the link dies with a delete, so caches ask each time.
+
+    Returns:
+        the answer, or None when there is no such file. A remote store tells that by itself, to
+        whom it gives the bytes.
+    """
+    store, headers = get_storage(), media.headers(kind_of)
+    told = {"Content-Disposition": disposition} if disposition else {}
+    link = store.link(name, where=where, headers=headers | told)
+    if link.url and request.method != "HEAD":  # an address signed for GET does not take HEAD
+        more = {"Cache-Control": caching, "Referrer-Policy": "no-referrer"}
+        return Response(status=302, headers={"Location": link.url} | more)
+    is_inner = bool(link.inner) and _has_nginx()
+    if not (is_inner and store.is_remote):
+        file = store.open_pending(name) if where == "pending" else store.open_file(name)
+        if file is None:
+            return None
+        if not is_inner:
+            response = stored_file(file, headers, caching)
+            if response.status_code in (200, 206):
+                response.headers.update(told)
+            return response
+        file.close()
+    # nginx keeps type, disposition and caching of this answer, adds the file's other headers from
+    # it, and answers conditions and ranges itself, by the same date and tag.
+    more = {"X-Accel-Redirect": link.inner, "Cache-Control": caching}
+    return Response(headers=headers | told | more)
+
+
+def _has_nginx() -> bool:
+    return bool(get_config().server.proxy_hops) and request.headers.get("X-Kissa-Accel") == "1"
+
+
+def stored_file(file: BinaryIO, headers: dict[str, str], caching: str) -> Response:
+    """The bytes of a stored file from here, whole, by range, or 304.
 
     Args:
         file: the open file; closed when it is sent.
-        name: its stored name, which decides over its type; without one it is just bytes.
-        inner: the path under which our nginx, and nobody outside, finds the same bytes; None to
-            send them from here.
+        headers: those of its type.
+        caching: the Cache-Control of the answer.
     """
-    if inner and get_config().server.proxy_hops and request.headers.get("X-Kissa-Accel") == "1":
-        # nginx keeps type, disposition and caching of this answer, adds the file's other headers
-        # from it, and answers conditions and ranges itself, by the same date and tag.
-        file.close()
-        response = Response(headers={**media.headers(name), "X-Accel-Redirect": inner})
-        response.headers["Cache-Control"] = "no-cache"
-        return response
-    status = os.fstat(file.fileno())
+    status = get_storage().status(file)
     response = Response(wrap_file(request.environ, file), direct_passthrough=True)
-    response.headers.update(media.headers(name))
-    response.content_length = status.st_size
-    response.last_modified = datetime.fromtimestamp(int(status.st_mtime), UTC)
-    # A name is given once and its bytes never change; still the link dies with a delete, so
-    # caches ask each time.
-    response.set_etag(f"{int(status.st_mtime):x}-{status.st_size:x}")
-    response.headers["Cache-Control"] = "no-cache"
+    response.headers.update(headers)
+    response.content_length = status.size
+    response.last_modified = status.modified
+    response.set_etag(f"{int(status.modified.timestamp()):x}-{status.size:x}")
+    response.headers["Cache-Control"] = caching
     asked = request.headers.get("Range", "")
     if asked and ("," in asked or not asked.lower().startswith("bytes")):
         # RFC 9110 14.2: another unit is ignored, and for several ranges at once the whole may go.
         del request.environ["HTTP_RANGE"]
     try:
-        response.make_conditional(
-            request.environ, accept_ranges=True, complete_length=status.st_size
-        )
+        response.make_conditional(request.environ, accept_ranges=True, complete_length=status.size)
     except RequestedRangeNotSatisfiable as error:
         file.close()
-        raise _NoSuchRange(name, error) from error
+        raise _NoSuchRange(headers, error) from error
     except BaseException:
         file.close()
         raise

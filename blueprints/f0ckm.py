@@ -14,7 +14,7 @@ import sharex
 import takedown
 import thumbnails
 from auth import INVALID_TOKEN, read_input
-from blueprints.answers import rfc3339, sharex_attachment, stored_file, with_headers_of
+from blueprints.answers import find_file, rfc3339, sharex_attachment, with_headers_of
 from blueprints.ids import ID, number
 from blueprints.receive import Answer, Endpoint, Sent, answer, create
 from context import Services, get_config, get_storage
@@ -118,14 +118,13 @@ def show_file(item_id: str) -> ResponseReturnValue:
     item = gallery.get_item(_number(item_id), viewer=viewer, as_admin=admin is not None)
     if admin is None and (viewer is None or item.user_id != viewer.id):
         raise Forbidden("This item belongs to someone else.")
-    store = get_storage()
-    file = store.open_pending(item.pending_name) if item.pending_name else None
-    inner = f"/_pending/{item.pending_name}" if file else f"/_files/{item.name}"
-    file = file or store.open_file(item.name)
-    if file is None:
+    more = {"kind_of": item.name, "caching": "private, no-store"}
+    response = None
+    if item.pending_name:
+        response = find_file(item.pending_name, where="pending", **more)
+    response = response or find_file(item.name, where="public", **more)
+    if response is None:
         raise NotFound("The bytes of this item are gone.")
-    response = stored_file(file, item.name, inner)
-    response.headers["Cache-Control"] = "private, no-store"
     return response
 
 

@@ -14,6 +14,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.http import http_date
 from werkzeug.wsgi import get_content_length
 
+import announced
 import auth
 import intake
 import resumable
@@ -144,7 +145,7 @@ def _receive(desk: Desk, sender: Sender, name: str, offset: int) -> Progress:
             stream_of(environ),
             offset=offset,
             size=get_content_length(environ),
-            checksum=resumable.parse_checksum(auth.header("Upload-Checksum")),
+            checksum=announced.parse_checksum(auth.header("Upload-Checksum")),
             interrupt=lambda: _interrupt(environ),
         )
     if progress.finished and offset < progress.length:
@@ -238,7 +239,7 @@ def _spoken() -> Response:
         "Tus-Version": VERSION,
         "Tus-Extension": EXTENSIONS,
         "Tus-Max-Size": max_size,
-        "Tus-Checksum-Algorithm": ",".join(resumable.ALGORITHMS),
+        "Tus-Checksum-Algorithm": ",".join(announced.ALGORITHMS),
     }
     return Response(status=204, headers=headers)
 

@@ -7,7 +7,8 @@ set -eu
 wanted="curl:curl jq:jq shellcheck:shellcheck desktop-file-validate:desktop-file-utils
 nginx:nginx-light openssl:openssl systemd-analyze:systemd ffmpeg:ffmpeg chromium:chromium
 strace:strace node:nodejs npm:npm mkfs.ext4:e2fsprogs losetup:mount exiftool:libimage-exiftool-perl
-ceph:ceph-common ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw initdb:postgresql"
+ceph:ceph-common ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw initdb:postgresql
+update-ca-certificates:ca-certificates"
 
 # nginx and its like live where a user's PATH does not look, and PostgreSQL's tools nowhere in it.
 PATH=$PATH:/usr/sbin:/sbin

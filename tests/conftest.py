@@ -21,6 +21,7 @@ import context
 import keys
 import models
 from context import Services
+from storage_local import LocalStorage
 from tests import database
 
 if TYPE_CHECKING:
@@ -74,10 +75,24 @@ class Kissa:
     def uploads(self) -> Path:
         return self.services.config.storage.directory
 
+    @property
+    def folder(self) -> LocalStorage:
+        """The files, where they are in a folder."""
+        store = self.services.storage
+        assert isinstance(store, LocalStorage)
+        return store
+
     def files(self) -> set[str]:
         """The names of all files in the uploads folder, hidden folders included."""
         found = (path for path in self.uploads.rglob("*") if path.is_file())
         return {str(path.relative_to(self.uploads)) for path in found}
+
+    def content(self, name: str) -> bytes:
+        """The bytes of a public file."""
+        file = self.services.storage.open_file(name)
+        assert file is not None, name
+        with file:
+            return file.read()
 
     def post(self, path: str, headers: dict[str, str] | None = None, **more: Any) -> TestResponse:
         return self.client.post(path, headers=headers, **more)

@@ -18,7 +18,7 @@ import statements
 import storage
 from config import Config
 from models import User
-from storage import LocalStorage
+from storage_local import LocalStorage
 from tests import database
 from tests.conftest import PASSWORD, shared_app
 

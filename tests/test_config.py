@@ -29,6 +29,7 @@ def keys_where(select: Callable[[Key], bool] = lambda key: True) -> list[Any]:
     ]
 
 
+S3 = "[storage]\nbackend = s3\nendpoint = http://s3.example\nbucket = kissa\n"
 ALL_KEYS = keys_where()
 NUMBERS = keys_where(lambda key: key.expected.startswith("a whole number"))
 BOOLEANS = keys_where(lambda key: key.default in ("true", "false"))
@@ -75,7 +76,19 @@ def test_defaults(file: Path) -> None:
             bind="127.0.0.1:8080", workers=1, threads=16, proxy_hops=0, log_format="text"
         ),
         database=config.Database(url=f"sqlite:///{folder}/kissa.db"),
-        storage=config.Storage(directory=folder / "uploads", durable=True),
+        storage=config.Storage(
+            directory=folder / "uploads",
+            durable=True,
+            backend="local",
+            endpoint="",
+            bucket="",
+            region="us-east-1",
+            access_key="",
+            secret_key="",
+            prefix="",
+            public_url="",
+            presigned=True,
+        ),
         uploads=config.Uploads(
             max_size_mb=100,
             name_length=7,
@@ -188,6 +201,11 @@ def test_a_linked_file_belongs_to_the_folder_of_the_link(tmp_path: Path) -> None
         pytest.param("database", "url", "sqlite:////srv/a.db", "sqlite:////srv/a.db", id="sqlite"),
         pytest.param("uploads", "max_expiry", "2W", timedelta(days=14), id="duration"),
         pytest.param("uploads", "max_expiry", "36500d", timedelta(days=36500), id="longest"),
+        pytest.param(
+            "storage", "endpoint", "http://s3.example/", "http://s3.example", id="endpoint"
+        ),
+        pytest.param("storage", "prefix", "a/b-c", "a/b-c/", id="prefix"),
+        pytest.param("storage", "prefix", "kissa/", "kissa/", id="prefix-with-its-slash"),
         pytest.param("uploads", "default_expiry", "", None, id="no-duration"),
         pytest.param(
             "uploads",
@@ -371,6 +389,14 @@ def test_refused_variables(file: Path, variable: str, value: str, expected: str)
         pytest.param("uploads", "when_full", "evict", id="when-full"),
         pytest.param("uploads", "max_expiry", "7", id="duration-without-unit"),
         pytest.param("uploads", "max_expiry", "0d", id="duration-0"),
+        pytest.param("storage", "backend", "ftp", id="backend"),
+        pytest.param("storage", "bucket", "ab", id="bucket-too-short"),
+        pytest.param("storage", "bucket", "a/bc", id="bucket-with-slash"),
+        pytest.param("storage", "endpoint", "s3.example", id="endpoint-without-scheme"),
+        pytest.param("storage", "prefix", "/kissa/", id="prefix-from-a-slash"),
+        pytest.param("storage", "prefix", "a//b", id="prefix-with-two-slashes"),
+        pytest.param("storage", "prefix", "../b", id="prefix-upwards"),
+        pytest.param("storage", "region", "", id="no-region"),
         pytest.param("uploads", "default_expiry", "never", id="duration-word"),
         pytest.param("uploads", "default_expiry", "36501d", id="duration-too-long"),
         pytest.param("gallery", "shitpost_mode", "never", id="shitpost-mode"),
@@ -428,7 +454,8 @@ SYNTAX = "expected a [section], below it key = value, or a # comment"
         ),
         pytest.param(
             "[storage]\nworkers = 4\n",
-            "[storage] workers = '4': unknown key, expected directory, durable",
+            "[storage] workers = '4': unknown key, expected directory, durable, backend, "
+            "endpoint, bucket, region, access_key, secret_key, prefix, public_url, presigned",
             id="key-of-another-section",
         ),
         pytest.param(
@@ -488,6 +515,35 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
             "[uploads]\ndefault_expiry = 15d\nmax_expiry = 2w\n",
             "[uploads] default_expiry = '15d': expected no later end than max_expiry",
             id="expiry",
+        ),
+        pytest.param(
+            "[storage]\nbackend = s3\nbucket = kissa\n",
+            "[storage] backend = 's3': expected endpoint to be set",
+            id="s3-without-endpoint",
+        ),
+        pytest.param(
+            f"{S3}access_key = public-name\n",
+            "[storage] access_key = (hidden): expected access_key and secret_key both, or neither",
+            id="s3-half-a-key",
+        ),
+        pytest.param(
+            f"{S3}public_url = http://127.0.0.1:9000/kissa\n",
+            "[storage] public_url = 'http://127.0.0.1:9000/kissa': "
+            "expected another host than the site's, since its files have no CSP",
+            id="s3-on-the-site's-host",
+        ),
+        pytest.param(
+            f"{S3}public_url = https://Files.example/\n[site]\n"
+            "url = https://kissa.example/\nupload_url = https://files.example/\n",
+            "[storage] public_url = 'https://Files.example/': "
+            "expected another host than the site's, since its files have no CSP",
+            id="s3-on-the-files'-host",
+        ),
+        pytest.param(
+            f"{S3}[uploads]\nmax_size_mb = 80001\n",
+            "[uploads] max_size_mb = '80001': "
+            "expected at most 80000: S3 takes 10,000 parts, ours of 8 MB",
+            id="s3-too-many-parts",
         ),
         pytest.param(
             "[accounts]\ninvite_only = yes\nregistration = no\n",

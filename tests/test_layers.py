@@ -12,10 +12,13 @@ LAYERS = {
     "errors": 0,
     "config": 0,
     "space": 0,
+    "names": 0,
+    "media": 0,
+    "bucket": 0,
+    "turns": 0,
     "writer": 0,
     "models": 1,
     "storage": 1,
-    "media": 1,
     "auth": 3,
     "context": 3,
 }
@@ -37,14 +40,17 @@ ROOMS = rooms()
 
 
 def door(room: str) -> str:
-    """A door's files count as one room, and so do the commands."""
-    return "cli" if room.startswith("cli") else ".".join(room.split(".")[:2])
+    """A door's files count as one room, and so do the commands, and the places for files."""
+    for whole in ("cli", "storage"):
+        if room.startswith(whole):
+            return whole
+    return ".".join(room.split(".")[:2])
 
 
 def layer(room: str) -> int:
     if room.startswith("blueprints"):
         return SERVICE + 1 if room in SHARED or room == "blueprints" else DOOR
-    return {"app": APP, "cli": DOOR}.get(door(room), LAYERS.get(room, SERVICE))
+    return {"app": APP, "cli": DOOR}.get(door(room), LAYERS.get(door(room), SERVICE))
 
 
 def imports(room: str) -> set[str]:

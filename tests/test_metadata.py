@@ -26,7 +26,7 @@ import metadata
 import segments
 from errors import Invalid, NoSpace
 from metadata import Stripped
-from storage import LocalStorage
+from storage_local import LocalIncoming, LocalStorage
 from tests.tagged import (
     PROFILE,
     SECRET,
@@ -70,10 +70,11 @@ def strip(store: LocalStorage, data: bytes) -> tuple[bytes, str]:
         incoming.write(data)
         stripped = metadata.strip(store, incoming)
         with stripped.file as file:
-            kept = os.pread(file.fd, file.size + 1, 0)
+            kept = file.read_at(file.size + 1, 0)
             assert file.size == len(kept)
             assert file.sha256 == hashlib.sha256(kept).digest()
             assert (file is incoming) == (stripped.outcome != "removed")
+            assert isinstance(incoming, LocalIncoming)
             assert incoming.fd >= 0  # whoever opened it closes it
     return kept, str(stripped.outcome)
 
@@ -570,6 +571,7 @@ def test_a_full_disk_leaves_nothing_open(
             with pytest.raises(NoSpace):
                 metadata.strip(store, incoming)
         assert os.listdir("/proc/self/fd") == before
+        assert isinstance(incoming, LocalIncoming)
         assert incoming.fd >= 0
 
 
@@ -615,7 +617,7 @@ def test_configuration_and_wish(
     stripped = apply(store, tmp_path, mode, is_listed, wish)
     with stripped.file as file:
         assert stripped.outcome == ("removed" if is_stripped else None)
-        assert (SECRET in os.pread(file.fd, file.size, 0)) is not is_stripped
+        assert (SECRET in file.read_at(file.size, 0)) is not is_stripped
 
 
 @pytest.mark.parametrize("wish", ["maybe", "yes please", "2", "ja", "\0"])

@@ -13,7 +13,9 @@ def pins(name: str) -> dict[str, str]:
     return dict(PIN.findall((ROOT / name).read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "bench/requirements"])
+@pytest.mark.parametrize(
+    "name", ["requirements", "requirements-s3", "requirements-dev", "bench/requirements"]
+)
 def test_all_pins_come_from_the_readable_file_and_have_hashes(name: str) -> None:
     text = (ROOT / f"{name}.txt").read_text(encoding="utf-8")
     locked = pins(f"{name}.txt")

@@ -1,7 +1,7 @@
-"""The files on disk: names, modes, the order of syncs, full disks, and nothing left behind."""
+"""The files in a folder: names, modes, the order of syncs, full disks, and nothing left behind.
+What a bucket promises too is in test_storage_promises.py."""
 
 import errno
-import hashlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ import models
 from errors import NoSpace
 from models import Item
 from space import reserve
-from storage import LocalStorage
+from storage_local import LocalStorage
 from tests.conftest import PNG, Kissa, Person
 from tests.multipart import NEKOS, UNANNOUNCED, both_endpoints, check_refused, send
 from tests.pieces import by_token
@@ -53,22 +53,6 @@ def put(store: LocalStorage, name: str = NAME, content: bytes = PNG) -> bool:
 def everything(store: LocalStorage) -> dict[str, bytes]:
     found = (path for path in store.directory.rglob("*") if path.is_file())
     return {str(path.relative_to(store.directory)): path.read_bytes() for path in found}
-
-
-def test_written_hashed_published(store: LocalStorage) -> None:
-    with store.open() as incoming:
-        for start in range(0, len(PNG), 7):
-            incoming.write(PNG[start : start + 7])
-        assert incoming.size == len(PNG)
-        assert incoming.sha256 == hashlib.sha256(PNG).digest()
-        incoming.seal()
-        assert not store.exists(NAME)
-        assert store.publish(incoming, NAME)
-    assert everything(store) == {NAME: PNG}
-    file = store.open_file(NAME)
-    assert file is not None
-    with file:
-        assert file.read() == PNG
 
 
 def test_publish_never_overwrites(store: LocalStorage) -> None:
@@ -110,37 +94,6 @@ def test_discarded_leaves_nothing(store: LocalStorage) -> None:
         fail()
     assert everything(store) == {}
     assert len(os.listdir("/proc/self/fd")) == open_before
-
-
-def test_waiting_released_deleted(store: LocalStorage) -> None:
-    with store.open() as incoming:
-        incoming.write(PNG)
-        incoming.seal()
-        held = store.hold(incoming)
-    assert everything(store) == {f".pending/{held}": PNG}
-    assert store.open_file(held) is None
-    assert list(store.list_pending()) == [held]
-    (store.directory / NAME).write_bytes(b"left by a crash")
-    store.release(held, NAME)
-    assert everything(store)[NAME] == PNG
-    store.delete_pending(held)
-    assert everything(store) == {NAME: PNG}
-    assert store.delete(NAME)
-    assert not store.delete(NAME)
-    assert everything(store) == {}
-
-
-def test_release_can_be_withdrawn(store: LocalStorage) -> None:
-    with store.open() as incoming:
-        incoming.write(PNG)
-        incoming.seal()
-        held = store.hold(incoming)
-    assert not store.withdraw(NAME, held)
-    store.release(held, NAME)
-    assert store.withdraw(NAME, held)
-    assert everything(store) == {f".pending/{held}": PNG}
-    with pytest.raises(FileNotFoundError):
-        store.release("x" * 32, NAME)
 
 
 def test_failed_move_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +145,7 @@ class Recorder:
     def __init__(self, kissa: Kissa, patch: pytest.MonkeyPatch) -> None:
         self.acts: list[str] = []
         self.fail: dict[str, int] = {}
-        store = kissa.services.storage
+        store = kissa.folder
         places = {store._root: "uploads", store._pending: "pending", store._incoming: "incoming"}
         places[store.resumable] = "resumable"
         fsync, link, unlink = os.fsync, os.link, os.unlink

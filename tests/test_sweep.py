@@ -13,7 +13,7 @@ import items
 import models
 import upkeep
 from models import Comment, Item, Tag, User
-from storage import LocalStorage
+from storage_local import LocalStorage
 from tests.conftest import PNG, Clock, Kissa, Person
 
 ORPHAN, HELD, UNFINISHED = "orphan1.png", "h" * 32, "u" * 32
@@ -25,7 +25,7 @@ FOREIGN = [
 
 @pytest.fixture
 def store(kissa: Kissa) -> LocalStorage:
-    return kissa.services.storage
+    return kissa.folder
 
 
 @pytest.fixture

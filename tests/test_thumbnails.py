@@ -29,7 +29,7 @@ import sessions
 import thumbnails
 import upkeep
 from models import Item, User
-from storage import LocalStorage
+from storage_local import LocalStorage
 from tests.conftest import Kissa, Person
 
 RED, BLUE = (220, 30, 30), (30, 30, 220)
@@ -80,7 +80,7 @@ def opened(response: TestResponse) -> Image.Image:
 
 @pytest.fixture
 def store(kissa: Kissa) -> LocalStorage:
-    return kissa.services.storage
+    return kissa.folder
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""Uploads in pieces: the whole protocol, both credentials, every refusal, the end of each."""
+"""Uploads in pieces: the whole protocol, both credentials, every refusal, the end of each; what
+concerns the store, in a folder and in a bucket."""
 
 import base64
 import fcntl
@@ -8,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +17,15 @@ from werkzeug.http import parse_date
 from werkzeug.test import TestResponse
 
 import models
-import partial
 import resumable
+import storage_local_partial
+import turns
 import upkeep
 from blueprints import tus
 from models import Album, AlbumItem, Comment, Item, Resumable, User
 from resumable import Desk, Sender
 from tests.answers import TEXT, UNKNOWN_TOKEN, told
+from tests.bucket import BucketKissa, place_on
 from tests.conftest import PNG, Clock, Kissa, Person
 from tests.pieces import PATH, PIECE, Pieces, by_key, by_token, metadata
 from tests.tagged import SECRET, tagged
@@ -37,6 +41,24 @@ TAGGED = tagged()["png"]
 
 def checksum(body: bytes, algorithm: str = "sha256") -> str:
     return f"{algorithm} {base64.b64encode(hashlib.new(algorithm, body).digest()).decode()}"
+
+
+BOTH = pytest.mark.parametrize("start", ["folder", "bucket"], indirect=True)
+
+
+@pytest.fixture
+def start(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Start:
+    """As everywhere, or with the files in a bucket."""
+    if getattr(request, "param", "folder") == "folder":
+        return start
+    place = place_on(request.getfixturevalue("rclone"))
+    (tmp_path / "uploads").mkdir()
+
+    def begin(**keys: object) -> Kissa:
+        kissa = start(**(place.keys | keys))
+        return BucketKissa(kissa.app, kissa.services, place)
+
+    return begin
 
 
 @pytest.fixture
@@ -61,6 +83,7 @@ def test_options_tell_what_is_spoken(start: Start) -> None:
         }
 
 
+@BOTH
 def test_in_pieces(kissa: Kissa, pieces: Pieces, clock: Clock) -> None:
     described = metadata(filename="film.MP4")
     answer = pieces.ask("POST", PATH, Upload_Length=str(len(CONTENT)), **described)
@@ -93,13 +116,14 @@ def test_in_pieces(kissa: Kissa, pieces: Pieces, clock: Clock) -> None:
     assert item.name.endswith(".mp4")
     assert (item.original_name, item.state, item.size) == ("film.MP4", "unlisted", len(CONTENT))
     assert item.sha256 == hashlib.sha256(CONTENT).digest()
-    assert (kissa.uploads / item.name).read_bytes() == CONTENT
+    assert kissa.content(item.name) == CONTENT
     assert kissa.files() == {item.name}
     assert kissa.post(answer.headers["X-Deletion-URL"][20:]).status_code == 200
     assert kissa.files() == set()
     assert pieces.ask("HEAD", path).status_code == 404
 
 
+@BOTH
 def test_who_missed_the_last_answer_is_told_again(
     kissa: Kissa, pieces: Pieces, clock: Clock
 ) -> None:
@@ -124,13 +148,14 @@ def test_without_the_slash(pieces: Pieces) -> None:
     assert pieces.offset(answer.headers["Location"]) == 0
 
 
+@BOTH
 def test_everything_at_once(kissa: Kissa, pieces: Pieces) -> None:
     described = metadata(filename="a.png") | {"Content-Type": PIECE}
     answer = pieces.ask("POST", PATH, PNG, Upload_Length=str(len(PNG)), **described)
     assert answer.status_code == 201
     assert answer.headers["Upload-Offset"] == str(len(PNG))
     name = answer.headers["X-File-URL"].rpartition("/")[2]
-    assert (kissa.uploads / name).read_bytes() == PNG
+    assert kissa.content(name) == PNG
     assert pieces.ask("HEAD", answer.headers["Location"]).headers["X-File-URL"].endswith(name)
 
 
@@ -141,6 +166,7 @@ def test_the_first_piece_at_once(pieces: Pieces) -> None:
     assert pieces.offset(answer.headers["Location"]) == 5
 
 
+@BOTH
 @pytest.mark.parametrize(
     ("body", "more", "status"),
     [
@@ -159,6 +185,7 @@ def test_nothing_is_begun_with_a_bad_first_piece(
     assert kissa.files() == set()
 
 
+@BOTH
 def test_ended_by_the_client(kissa: Kissa, pieces: Pieces) -> None:
     path = pieces.begin(10)
     pieces.send(path, 0, b"12345")
@@ -171,6 +198,7 @@ def test_ended_by_the_client(kissa: Kissa, pieces: Pieces) -> None:
     assert pieces.send(path, 5, b"67890").status_code == 404
 
 
+@BOTH
 def test_ending_a_finished_one_keeps_the_item(kissa: Kissa, pieces: Pieces) -> None:
     path = pieces.begin(len(PNG))
     pieces.send(path, 0, PNG)
@@ -193,6 +221,7 @@ def test_method_override(kissa: Kissa, pieces: Pieces) -> None:
     assert kissa.files() == set()
 
 
+@BOTH
 def test_checksums(kissa: Kissa, pieces: Pieces) -> None:
     path = pieces.begin(10)
     assert pieces.send(path, 0, b"123", Upload_Checksum=checksum(b"123")).status_code == 204
@@ -205,7 +234,7 @@ def test_checksums(kissa: Kissa, pieces: Pieces) -> None:
     assert wrong.status_code == 460
     assert Item.select().count() == 0
     assert pieces.send(path, 5, b"67890", Upload_Checksum=checksum(b"67890")).status_code == 204
-    assert (kissa.uploads / Item.get().name).read_bytes() == b"1234567890"
+    assert kissa.content(Item.get().name) == b"1234567890"
     assert Item.get().sha256 == hashlib.sha256(b"1234567890").digest()
 
 
@@ -219,6 +248,7 @@ def test_malformed_checksums(pieces: Pieces, value: str) -> None:
     assert pieces.offset(path) == 0
 
 
+@BOTH
 def test_a_checksum_of_a_piece_that_was_cut_off(pieces: Pieces) -> None:
     path = pieces.begin(10)
     good = checksum(b"123")
@@ -227,12 +257,13 @@ def test_a_checksum_of_a_piece_that_was_cut_off(pieces: Pieces) -> None:
     assert pieces.offset(path) == 0
 
 
+@BOTH
 def test_what_came_before_a_cut_is_kept(kissa: Kissa, pieces: Pieces) -> None:
     path = pieces.begin(len(CONTENT))
     pieces.send(path, 0, CONTENT[:200_000], Content_Length=str(len(CONTENT)))
     assert pieces.offset(path) == 200_000
     assert pieces.send(path, 200_000, CONTENT[200_000:]).status_code == 204
-    assert (kissa.uploads / Item.get().name).read_bytes() == CONTENT
+    assert kissa.content(Item.get().name) == CONTENT
 
 
 class Broken(io.BytesIO):
@@ -245,6 +276,7 @@ class Broken(io.BytesIO):
         return data
 
 
+@BOTH
 def test_chunked_bodies(kissa: Kissa, pieces: Pieces) -> None:
     """Of no announced length; one that breaks off, one that ends, one that is too long."""
     path = pieces.begin(10)
@@ -262,14 +294,14 @@ def test_chunked_bodies(kissa: Kissa, pieces: Pieces) -> None:
     assert send(5, io.BytesIO(b"678901")).status_code == 413
     assert pieces.offset(path) == 5
     assert send(5, io.BytesIO(b"67890")).status_code == 204
-    assert (kissa.uploads / Item.get().name).read_bytes() == b"1234567890"
+    assert kissa.content(Item.get().name) == b"1234567890"
 
 
 def test_another_process_goes_on_with_it(kissa: Kissa, pieces: Pieces) -> None:
     """Which does not know the hash of what it has not received."""
     path = pieces.begin(len(CONTENT))
     pieces.send(path, 0, CONTENT[:100])
-    partial._hashes.clear()
+    storage_local_partial._hashes.clear()
     pieces.send(path, 100, CONTENT[100:200])
     assert pieces.send(path, 200, CONTENT[200:]).status_code == 204
     assert Item.get().sha256 == hashlib.sha256(CONTENT).digest()
@@ -283,7 +315,7 @@ def test_what_was_not_acknowledged_is_written_over(kissa: Kissa, pieces: Pieces)
         stream.write(b"written, and then the server was killed")
     assert pieces.offset(path) == 3
     pieces.send(path, 3, b"4567890")
-    assert (kissa.uploads / Item.get().name).read_bytes() == b"1234567890"
+    assert kissa.content(Item.get().name) == b"1234567890"
 
 
 # One request at a time
@@ -305,6 +337,7 @@ class Waiting:
         return b""
 
 
+@BOTH
 @pytest.mark.parametrize("asked", ["HEAD", "PATCH"])
 def test_who_comes_back_ends_the_request_that_still_waits(
     kissa: Kissa, pieces: Pieces, asked: str
@@ -345,12 +378,13 @@ def test_a_request_of_another_process_is_not_ended(kissa: Kissa, pieces: Pieces)
     assert pieces.send(path, 3, b"4567890").status_code == 204
 
 
+@BOTH
 def test_one_that_does_not_give_way(
     kissa: Kissa, pieces: Pieces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partial, "PATIENCE", 0.01)
+    monkeypatch.setattr(turns, "PATIENCE", 0.01)
     path = pieces.begin(10)
-    with partial.Partial(kissa.services.storage, Resumable.get().name):
+    with kissa.services.storage.resume(Resumable.get().name):
         assert pieces.send(path, 0, b"123").status_code == 423
         assert pieces.offset(path) == 0
     assert pieces.send(path, 0, b"123").status_code == 204
@@ -370,6 +404,7 @@ def test_half_of_the_threads_are_left(start: Start) -> None:
 # By an API key: into the gallery
 
 
+@BOTH
 def test_into_the_gallery(kissa: Kissa, alice: Person) -> None:
     described = FIELDS | {"comment": "schön", "is_oc": "1"}
     answer = by_key(kissa, alice).whole(CONTENT, name="é.mp4", **described)
@@ -386,6 +421,7 @@ def test_into_the_gallery(kissa: Kissa, alice: Person) -> None:
     assert kissa.files() == set()
 
 
+@BOTH
 def test_waits_for_an_admin(start: Start) -> None:
     kissa = start(gallery_manual_approval="true")
     pieces = by_key(kissa, kissa.person("alice"))
@@ -544,6 +580,7 @@ def test_quota_counts_what_was_announced(start: Start) -> None:
     assert kissa.upload(alice, b"x").status_code == 200
 
 
+@BOTH
 def test_quota_that_shrinks_meanwhile(kissa: Kissa, alice: Person, pieces: Pieces) -> None:
     """The last piece is not acknowledged: it can be sent again, once there is room."""
     content = os.urandom(2 * MEGABYTE)
@@ -555,7 +592,7 @@ def test_quota_that_shrinks_meanwhile(kissa: Kissa, alice: Person, pieces: Piece
     assert Item.select().count() == 0
     User.update(quota_mb=2).execute()
     assert pieces.send(path, MEGABYTE, content[MEGABYTE:]).status_code == 204
-    assert (kissa.uploads / Item.get().name).read_bytes() == content
+    assert kissa.content(Item.get().name) == content
 
 
 def test_rate(start: Start) -> None:
@@ -587,7 +624,7 @@ def test_at_most_so_many_at_once(kissa: Kissa, alice: Person, bob: Person) -> No
 
 def test_no_space(kissa: Kissa, pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
     path = pieces.begin(10)
-    monkeypatch.setattr(kissa.services.storage._space, "_ample_until", 0.0)
+    monkeypatch.setattr(kissa.folder._space, "_ample_until", 0.0)
     monkeypatch.setattr("space.reserve", lambda status: status.f_blocks * status.f_frsize)
     assert pieces.ask("POST", PATH, Upload_Length="10").status_code == 507
     assert pieces.send(path, 0, b"1234567890").status_code == 507
@@ -616,12 +653,13 @@ def test_a_disk_that_fails_at_the_end(
         assert Item.select().count() == 0
         assert pieces.offset(path) == 5
     assert pieces.send(path, 5, b"67890").status_code == 204
-    assert (kissa.uploads / Item.get().name).read_bytes() == b"1234567890"
+    assert kissa.content(Item.get().name) == b"1234567890"
 
 
 # What becomes of unfinished ones
 
 
+@BOTH
 def test_expired(kissa: Kissa, alice: Person, pieces: Pieces, clock: Clock) -> None:
     """A day after the last piece."""
     path = pieces.begin(10)
@@ -637,6 +675,7 @@ def test_expired(kissa: Kissa, alice: Person, pieces: Pieces, clock: Clock) -> N
     assert pieces.send(path, 3, b"4567890").status_code == 404
     assert len(kissa.files()) == 1
     fresh = pieces.begin(10)  # whoever comes next clears up
+    pieces.send(fresh, 0, b"123")
     (kept,) = kissa.files()
     assert kept == f".resumable/{fresh.rpartition('/')[2]}"
     clock.advance(hours=25)
@@ -690,11 +729,13 @@ def test_bytes_that_are_gone(kissa: Kissa, pieces: Pieces) -> None:
     assert kissa.files() == set()
 
 
+@BOTH
 def test_with_the_account_go_its_unfinished_uploads(
     kissa: Kissa, alice: Person, bob: Person, pieces: Pieces
 ) -> None:
     path, other = pieces.begin(10), by_token(kissa, bob).begin(10)
     pieces.send(path, 0, b"12345")
+    by_token(kissa, bob).send(other, 0, b"12345")
     assert kissa.post("/api/user/delete", alice.by_password).status_code == 200
     assert kissa.files() == {f".resumable/{other.rpartition('/')[2]}"}
     assert Resumable.select().count() == 1
@@ -713,6 +754,7 @@ def test_a_ban_shuts_out_and_keeps_the_bytes(
     assert pieces.offset(path) == 0
 
 
+@BOTH
 def test_banned_while_the_last_piece_comes(kissa: Kissa, pieces: Pieces) -> None:
     path = pieces.begin(10)
 
@@ -734,18 +776,19 @@ def test_banned_while_the_last_piece_comes(kissa: Kissa, pieces: Pieces) -> None
 def test_hashes_are_forgotten_in_the_end(
     kissa: Kissa, pieces: Pieces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partial, "_REMEMBERED", 2)
-    partial._hashes.clear()
+    monkeypatch.setattr(storage_local_partial, "_REMEMBERED", 2)
+    storage_local_partial._hashes.clear()
     paths = [pieces.begin(10) for _ in range(3)]
     for path in paths:
         pieces.send(path, 0, b"12345")
-    assert len(partial._hashes) == 2
+    assert len(storage_local_partial._hashes) == 2
     for path in paths:
         assert pieces.send(path, 5, b"67890").status_code == 204
     digests = {item.sha256 for item in Item.select()}
     assert digests == {hashlib.sha256(b"1234567890").digest()}
 
 
+@BOTH
 def test_metrics_count_it_once(kissa: Kissa, admin: Person, pieces: Pieces) -> None:
     path = pieces.begin(10)
     pieces.send(path, 0, b"12345")
@@ -759,13 +802,14 @@ def test_metrics_count_it_once(kissa: Kissa, admin: Person, pieces: Pieces) -> N
 # What any other upload may be told
 
 
+@BOTH
 def test_pictures_for_the_gallery_lose_their_metadata(kissa: Kissa, alice: Person) -> None:
     assert by_key(kissa, alice).whole(TAGGED, name="a.png", **FIELDS).status_code == 204
     listed = Item.get()
-    assert SECRET not in (kissa.uploads / listed.name).read_bytes()
+    assert SECRET not in kissa.content(listed.name)
     assert listed.size < len(TAGGED)
     assert by_token(kissa, alice).whole(TAGGED, name="a.png").status_code == 204
-    assert SECRET in (kissa.uploads / Item.get(Item.state == "unlisted").name).read_bytes()
+    assert SECRET in kissa.content(Item.get(Item.state == "unlisted").name)
     assert User.get(User.username == "alice").bytes == listed.size + len(TAGGED)
 
 

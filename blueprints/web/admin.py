@@ -1,7 +1,5 @@
 """The admin's lists: numbers, users, reports, uploads, registration keys, the audit."""
 
-import os
-
 from flask import request
 from flask.typing import ResponseReturnValue
 
@@ -30,16 +28,13 @@ def admin_numbers() -> ResponseReturnValue:
     """The numbers of the instance."""
     auth.require_admin_viewer()
     days = people.list_days(DAYS)
-    status = os.statvfs(get_storage().directory)
-    total = status.f_blocks * status.f_frsize
     return page(
         "web/admin/numbers.html",
         files=gallery.count_public(),
         users=people.count_users(),
         waiting=gallery.count_queue(MOST),
         reports=comments.count_reports(MOST),
-        disk_total=total,
-        disk_free=status.f_bavail * status.f_frsize,
+        room=get_storage().room(),
         uploads_chart=charts.bars([(day, uploads) for day, uploads, _ in days], "uploads"),
         bytes_chart=charts.bars([(day, size) for day, _, size in days], "bytes", charts.bytes_text),
         kinds_chart=charts.shares([(kind, count) for kind, count, _ in people.count_kinds()]),

@@ -10,13 +10,14 @@ import auth
 import expiry
 import gallery
 import media
-from blueprints.answers import stored_file
+from blueprints.answers import find_file
 from blueprints.ids import number
 from blueprints.web import bp
 from context import get_storage
 from errors import NotFound
 
 _ATTR_CHARS = "!#$&+-.^_`|~"  # RFC 8187 3.2.1, besides letters and digits
+_PRIVATE = "private, no-store"
 _HIDDEN = ("/f/", "/d/", "/v/", "/delete/", "/api/")
 _ROBOTS = "User-agent: *\n" + "".join(f"Disallow: {path}\n" for path in _HIDDEN)
 
@@ -24,18 +25,19 @@ _ROBOTS = "User-agent: *\n" + "".join(f"Disallow: {path}\n" for path in _HIDDEN)
 @bp.get("/f/<name>", provide_automatic_options=False)
 def show_file(name: str) -> ResponseReturnValue:
     """The bytes of a public file, until its time is over."""
-    expiry.require_file_alive(name)
-    return _public(name, name)
+    if get_storage().is_remote:
+        gallery.get_by_name(name)  # who gets the address of an object is asked nothing more
+    else:
+        expiry.require_file_alive(name)
+    return _found(find_file(name, where="public", kind_of=name))
 
 
 @bp.get("/d/<name>", provide_automatic_options=False)
 def download_file(name: str) -> ResponseReturnValue:
     """The bytes of a public file, to be saved under the name that its sender gave it."""
     item = gallery.get_by_name(name)
-    response = _public(name, "")
-    if response.status_code in (200, 206):
-        response.headers["Content-Disposition"] = attachment(item.original_name or name, name)
-    return response
+    disposition = attachment(item.original_name or name, name)
+    return _found(find_file(name, where="public", kind_of="", disposition=disposition))
 
 
 @bp.get("/robots.txt")
@@ -52,12 +54,10 @@ def keep_link_private(response: Response) -> Response:
     return response
 
 
-def _public(name: str, type_name: str) -> Response:
-    """The public file `name`, as the type of `type_name`."""
-    file = get_storage().open_file(name)
-    if file is None:
+def _found(response: Response | None) -> Response:
+    if response is None:
         raise NotFound("There is no such file.")
-    return stored_file(file, type_name, f"/_files/{name}")
+    return response
 
 
 @bp.get("/waiting/<item_id>")
@@ -65,12 +65,11 @@ def show_waiting_file(item_id: str) -> ResponseReturnValue:
     """The bytes of a waiting item, for its owner and admins alone."""
     viewer = auth.require_viewer()
     item = gallery.get_item(number(item_id), viewer=viewer, as_admin=viewer.role == "admin")
-    file = get_storage().open_pending(item.pending_name) if item.pending_name else None
-    if file is None:
+    if not item.pending_name:
         raise NotFound("There is no such file.")
-    response = stored_file(file, item.name, f"/_pending/{item.pending_name}")
-    response.headers["Cache-Control"] = "private, no-store"
-    return response
+    return _found(
+        find_file(item.pending_name, where="pending", kind_of=item.name, caching=_PRIVATE)
+    )
 
 
 def attachment(original_name: str, name: str) -> str:

@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 
 import auth
 import gallery
+import media
 import thumbnails
 from blueprints.answers import stored_file
 from blueprints.ids import number
@@ -27,11 +28,10 @@ def show_waiting_thumbnail(item_id: str) -> ResponseReturnValue:
     item = gallery.get_item(number(item_id), viewer=viewer, as_admin=viewer.role == "admin")
     if item.state != "pending":
         raise NotFound("There is no such item.")
-    response = _thumbnail(item)
-    response.headers["Cache-Control"] = "private, no-store"
-    return response
+    return _thumbnail(item, "private, no-store")
 
 
-def _thumbnail(item: Item) -> Response:
+def _thumbnail(item: Item, caching: str = "no-cache") -> Response:
     # As with the files, caches ask each time: after a delete there is nothing to see.
-    return stored_file(thumbnails.get_thumbnail(get_storage(), item), "thumbnail.webp", None)
+    file = thumbnails.get_thumbnail(get_storage(), item)
+    return stored_file(file, media.headers("thumbnail.webp"), caching)

@@ -242,7 +242,7 @@ def restored(services: Services) -> object:
     left = [path.name for path in folder.iterdir() if "restor" in path.name]
     aside = [name for name in left if ".before-restore-" in name]
     assert sorted(left) == sorted(aside), left
-    assert not (services.storage.directory / ".restored").exists()
+    assert not (services.config.storage.directory / ".restored").exists()
     archive.verify(folder / "backup", ignore)
     return [Item.select().count(), bool(aside)]
 

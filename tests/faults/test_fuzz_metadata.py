@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import metadata
-from storage import LocalStorage
+from storage_local import LocalStorage
 from tests.conftest import Kissa
 from tests.faults.support import choose
 from tests.tagged import plain, tagged
@@ -89,7 +89,7 @@ def test_broken_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         # Work ends: every few reads a part of the file is done with.
         assert reads <= 4 * len(data) + 10, number
         with incoming, stripped.file as file:
-            kept = pread(file.fd, file.size, 0)
+            kept = file.read_at(file.size, 0)
             if stripped.outcome != "removed":
                 assert kept == data, number
                 continue

@@ -28,7 +28,7 @@ SIZES = (200_000, 3_000_000)  # bytes of a file
 PIECES = (1_000, 400_000)
 PATH = "/api/files/tus/"
 REMOVAL = Path(__file__).with_name("removal")
-NO_PIECES = ("partial.py", "            os.fsync(self.fd)\n", "            pass\n")
+NO_PIECES = ("storage_local_partial.py", "            os.fsync(self.fd)\n", "            pass\n")
 _POOL = random.Random(0).randbytes(2 * SIZES[1])
 
 

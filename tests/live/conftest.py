@@ -20,7 +20,7 @@ import requests
 
 import config as configuration
 import credentials
-from storage import LocalStorage
+from storage_local import LocalStorage
 from tests.conftest import ADMIN_KEY, PASSWORD, Person
 from tests.database import make as make_database
 from tests.live.wire import Wire

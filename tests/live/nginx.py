@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import ADMIN_KEY
 from tests.live.conftest import PATIENCE, ROOT, Server, free_port, until
 from tests.live.wire import Answer, Wire
+from tests.servers.s3 import Bucket
 
 # nginx and its like live where a user's PATH does not look.
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
@@ -52,6 +53,7 @@ class Nginx:
         folder: everything lies here; nginx's workers can enter it.
         two_hosts: whether the files have a host name of their own.
         tls: whether the lines for TLS are in force.
+        s3: where the files are, when not in a folder.
         read_timeout: seconds that nginx waits for gunicorn; None is the file's own.
         keys: Kissa's configuration.
     """
@@ -62,12 +64,13 @@ class Nginx:
         *,
         two_hosts: bool = False,
         tls: bool = False,
+        s3: Bucket | None = None,
         read_timeout: int | None = None,
         **keys: object,
     ) -> None:
         if NGINX is None:
             pytest.skip("no nginx: make test-packages installs it")
-        self.folder, self.two_hosts, self.tls = folder, two_hosts, tls
+        self.folder, self.two_hosts, self.tls, self.s3 = folder, two_hosts, tls, s3
         self.process: subprocess.Popen[bytes] | None = None
         self.run = folder / "run"
         self.run.mkdir(mode=0o755)
@@ -83,6 +86,8 @@ class Nginx:
             "accounts_admin_registration": "true",
             "accounts_admin_key": ADMIN_KEY,
         }
+        if s3 is not None:
+            defaults |= s3.configuration()
         self.server = Server(folder / "kissa", **(defaults | keys))
         self.port = self.server.port  # nginx listens where the server would
         self.site_log = folder / "kissa.log"
@@ -112,9 +117,30 @@ class Nginx:
         if not self.two_hosts:
             lines = text.splitlines(keepends=True)
             text = "".join("#" + one if one.endswith("# two hosts\n") else one for one in lines)
+        if self.s3 is not None:
+            text = self._with_s3(text, self.s3.endpoint.removeprefix("http://"))
         (self.folder / "site.conf").write_text(text)
         user = "user www-data;" if os.geteuid() == 0 else ""
         (self.folder / "nginx.conf").write_text(MAIN.format(folder=self.folder, user=user))
+
+    def _with_s3(self, text: str, host: str) -> str:
+        """The lines of docs/nginx.md, with an endpoint of http, and what came from where logged."""
+        for old, new in {
+            "#s3": "",
+            str(self.server.uploads): "/nonexistent",
+            "server s3.example.org:443;": f"server {host};",
+            "default s3.example.org;": f"default {host};",
+            "/var/cache/nginx/kissa ": f"{self.folder}/cache ",
+            "/etc/nginx/kissa-s3.conf": f"{self.folder}/kissa-s3.conf",
+            "${request_time}s'": "${request_time}s $upstream_cache_status'",
+        }.items():
+            assert old in text, old
+            text = text.replace(old, new)
+        location = (ROOT / "deploy/nginx-s3.conf").read_text()
+        assert "https://kissa_s3/" in location
+        location = location.replace("https://kissa_s3/", "http://kissa_s3/")
+        (self.folder / "kissa-s3.conf").write_text(location)
+        return text
 
     def _make_certificate(self) -> None:
         names = f"subjectAltName=DNS:{SITE},DNS:{FILES},IP:127.0.0.1"
@@ -133,7 +159,8 @@ class Nginx:
         self.server.migrate()
         self.server.session.headers["Host"] = SITE
         self.start_gunicorn()
-        self.server.uploads.chmod(0o711)  # as the docs have it
+        if self.s3 is None:
+            self.server.uploads.chmod(0o711)  # as the docs have it
         return self
 
     def start_gunicorn(self) -> None:

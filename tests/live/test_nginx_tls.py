@@ -131,7 +131,7 @@ def test_the_steps_of_the_docs_give_a_good_file(tmp_path: Path) -> None:
     if NGINX is None:
         pytest.skip("no nginx: make test-packages installs it")
     steps = re.findall(r"^sudo (sed -i .*)$", (ROOT / "docs/nginx.md").read_text(), re.MULTILINE)
-    assert len(steps) == 3
+    assert len(steps) == 4
     site = tmp_path / "site"
     shutil.copy(ROOT / "deploy/nginx.conf", site)
     for step in steps:
@@ -146,7 +146,13 @@ def test_the_steps_of_the_docs_give_a_good_file(tmp_path: Path) -> None:
         certificate = "/etc/letsencrypt/live/"
         text = re.sub(r"ssl_certificate.*", "", text).replace(" ssl http2;", ";")
         assert certificate not in text
-        text = text.replace("/var/log/nginx/", f"{tmp_path}/")
+        for old, new in {
+            "/var/log/nginx/": f"{tmp_path}/",
+            "/var/cache/nginx/": f"{tmp_path}/",
+            "/etc/nginx/kissa-s3.conf": str(ROOT / "deploy/nginx-s3.conf"),
+            "server s3.your.site:": "server 127.0.0.1:",  # nginx looks names up when it starts
+        }.items():
+            text = text.replace(old, new)
         main = (
             f"pid {tmp_path}/pid; error_log {tmp_path}/error.log; events {{}}\nhttp {{ {text} }}\n"
         )
@@ -160,3 +166,5 @@ def test_the_steps_of_the_docs_give_a_good_file(tmp_path: Path) -> None:
         assert checked.returncode == 0, (step, checked.stderr)
         assert "[warn]" not in checked.stderr, (step, checked.stderr)
     assert site.read_text().count("server_name ") == 1  # one host name at the end
+    assert "include /etc/nginx/kissa-s3.conf;" in site.read_text()
+    assert 'map "" $kissa_s3_host { default s3.your.site; }' in site.read_text()

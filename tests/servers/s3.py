@@ -25,6 +25,22 @@ class Bucket:
     secret_key: str
     name: str
 
+    def configuration(self) -> dict[str, object]:
+        """Kissa's, as `section_key=value`."""
+        return {
+            "storage_backend": "s3",
+            "storage_endpoint": self.endpoint,
+            "storage_region": self.region,
+            "storage_access_key": self.access_key,
+            "storage_secret_key": self.secret_key,
+            "storage_bucket": self.name,
+        }
+
+    def objects(self) -> set[str]:
+        """The keys of all objects in it."""
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=self.name)
+        return {one["Key"] for page in pages for one in page.get("Contents", [])}
+
     def client(self) -> Any:
         """A client of boto3: paths and no host names, Signature Version 4 for presigned URLs too,
         no second tries, and none of the newer checksums, which few servers know."""

@@ -6,14 +6,16 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from errors import Locked, NotFound
-from storage import Incoming, LocalStorage
+from storage import MIB, Incoming, Partial
+from storage_local_files import Disk, LocalIncoming
+from turns import Turn
 
-PATIENCE = 5.0  # seconds in which the request before must end, once it is asked to
 _REMEMBERED = 256  # uploads whose hash this process goes on with
-_BLOCK = 1024 * 1024  # bytes read at once where the hash is not known
+_BLOCK = MIB  # bytes read at once where the hash is not known
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _GONE = "The bytes of this upload are gone; send it anew."
 
@@ -26,45 +28,32 @@ class _Unknown:
 
 
 _UNKNOWN = _Unknown()
-_turns = threading.Condition()
-_held: dict[str, "Partial"] = {}
 _hashes: OrderedDict[str, tuple[int, Any]] = OrderedDict()  # by name: of so many bytes
+_lock = threading.Lock()
 
 
-class Partial(Incoming):
-    """The file of one upload, opened to go on with it. Use as a context manager; unlike any other
-    incoming file it stays when it is left.
-
-    A client whose connection has died comes back while the request before still waits for bytes:
-    that one is asked to end. A request in another process is not, and ends when it has waited long
-    enough.
+class LocalPartial(LocalIncoming, Partial):
+    """The file of one upload, which no process writes to beside this one. Unlike any other incoming
+    file it stays when it is left.
 
     Args:
-        store: where it lies.
-        name: its name there, from `LocalStorage.reserve_name`.
+        disk: its store.
+        folder: a descriptor of its folder.
+        name: its name there, from `reserve_name`.
         interrupt: ends the reading of this request, called from another thread.
 
     Raises:
         NotFound: the file is gone.
-        Locked: another request goes on with it.
+        Locked: another request goes on with it. One in this process is asked to end; one in another
+            ends when it has waited long enough.
     """
 
-    def __init__(
-        self, store: LocalStorage, name: str, interrupt: Callable[[], None] = lambda: None
-    ) -> None:
-        self._store = store
-        self._hash: Any = _UNKNOWN
-        self._checked = 0
-        self.size = 0
-        self.fd = -1
-        self.folder, self.temporary = store.resumable, name
-        self.interrupt = interrupt
-        with _turns:
-            if name in _held:
-                _held[name].interrupt()
-                if not _turns.wait_for(lambda: name not in _held, PATIENCE):
-                    raise Locked("Another request sends this upload just now; try again soon.")
-            _held[name] = self
+    save_every = 64 * MIB
+
+    def __init__(self, disk: Disk, folder: int, name: str, interrupt: Callable[[], None]) -> None:
+        super().__init__(disk, folder, -1, name)
+        self._hash = _UNKNOWN
+        self._turn = Turn(name, interrupt)
         try:
             self._open()
         except BaseException:
@@ -81,67 +70,49 @@ class Partial(Incoming):
         except BlockingIOError:
             raise Locked("Another process receives this upload; try again soon.") from None
 
-    def go_to(self, offset: int) -> None:
-        """Go on behind the first `offset` bytes. What lies beyond was never acknowledged: a crash
-        or a wrong checksum left it there.
-
-        Raises:
-            NotFound: there are not so many.
-        """
+    def go_to(self, offset: int, parts: str | None) -> None:
         if os.fstat(self.fd).st_size < offset:
             raise NotFound(_GONE)
         os.ftruncate(self.fd, offset)
         os.lseek(self.fd, offset, os.SEEK_SET)
-        known, digest = _hashes.pop(self.temporary, (0, None))
+        with _lock:
+            known, digest = _hashes.pop(self.temporary, (0, None))
         self._hash = digest if digest and known == offset else _UNKNOWN
         if offset == 0:
             self._hash = hashlib.sha256()
         self.size = self._checked = offset
 
     def write(self, data: bytes) -> None:
-        """Append `data`.
-
-        Raises:
-            NoSpace: the disk is full, or the reserve would be touched.
-        """
         try:
             super().write(data)
         except BaseException:
             self._hash = _UNKNOWN  # nobody knows how much of it was written
             raise
 
-    def save(self) -> None:
-        """Bring what was written so far to disk.
-
-        Raises:
-            OSError: the disk refused; nothing of it may be acknowledged.
-        """
-        if self._store.durable:
+    def save(self, acknowledge: Callable[[int, str | None], None]) -> None:
+        if self._disk.durable:
             os.fsync(self.fd)
+        acknowledge(self.size, None)
+
+    def whole(self, client_name: str) -> AbstractContextManager[Incoming]:
+        return nullcontext(self)
 
     def seal(self) -> None:
-        """Bring the bytes to disk, and know their hash. After this nothing is written.
-
-        Raises:
-            OSError: the disk refused; the file must not be published.
-        """
         if self._hash is _UNKNOWN:
             self._hash = self._read_again()
         super().seal()
 
     def close(self) -> None:
-        """Leave it to the next request. May be called again."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-        with _turns:
-            if _held.get(self.temporary) is self:
-                if self._hash is not _UNKNOWN:
+            if self._hash is not _UNKNOWN:
+                with _lock:
                     _hashes[self.temporary] = self.size, self._hash
                     if len(_hashes) > _REMEMBERED:
                         _hashes.popitem(last=False)
-                del _held[self.temporary]
-                _turns.notify_all()
+                self._hash = _UNKNOWN
+        self._turn.end()
 
     def _read_again(self) -> Any:
         digest = hashlib.sha256()
