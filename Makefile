@@ -2,19 +2,18 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup s3 serve test faults bench bench-long lint test-packages dev pins clean
+.PHONY: help setup serve test faults bench bench-long lint test-packages dev pins clean
 
 BIN := .venv/bin
 ARGS ?=
+WITH ?=
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
-setup: ## make .venv with what the server needs (quick the second time)
+setup: ## make .venv with what the server needs; for PostgreSQL or S3: make setup WITH="postgres s3"
 	@sh scripts/setup.sh requirements.txt
-
-s3: setup ## also install what files in S3 need
-	@sh scripts/setup.sh requirements-s3.txt
+	@for part in $(WITH); do sh scripts/setup.sh requirements-$$part.txt; done
 
 serve: setup ## set up, migrate the database, run the server on [server] bind
 	$(BIN)/flask migrate
@@ -23,6 +22,7 @@ serve: setup ## set up, migrate the database, run the server on [server] bind
 test: setup dev test-packages lint ## set up, lint, run all tests: make test ARGS='-k upload -x'
 ifeq ($(strip $(ARGS)),)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=20 -m 'not alone' tests
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=20 -m 'not alone' --database postgresql tests --ignore tests/live --ignore tests/faults
 	$(BIN)/python -m pytest --durations=20 -m alone tests
 else
 	$(BIN)/python -m pytest --durations=20 $(ARGS)
@@ -52,7 +52,7 @@ dev:
 
 pins: setup ## make requirements*.txt, with hashes, from requirements*.in
 	$(BIN)/python -m pip install --quiet pip-tools==7.6.2
-	for name in requirements requirements-s3 requirements-dev bench/requirements; do $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
+	for name in requirements requirements-postgres requirements-s3 requirements-dev bench/requirements; do $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
 
 clean: ## remove .venv and caches; never configuration, database or uploads
 	rm -rf .venv bench/.venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

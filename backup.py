@@ -71,6 +71,8 @@ def backup(
         raise BackupError([f"{target}: there is something already; name a new folder"])
     if not target.parent.is_dir():
         raise BackupError([f"{target.parent}: there is no such folder"])  # a disk not mounted?
+    if not config.database.is_file:
+        raise BackupError(["PostgreSQL has its own backups: pg_dump, see docs/scaling.md"])
     if target.parent.resolve().is_relative_to(store.directory):
         raise BackupError([f"{target}: this lies among the uploads, which are public"])
     manifest = Manifest(time=models.now().strftime("%Y-%m-%dT%H:%M:%SZ"))

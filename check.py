@@ -128,14 +128,12 @@ def _missing(store: Storage, row: _Row, report: Report, hashes: bool) -> None:
 
 def _database_faults() -> list[str]:
     """What is wrong inside the database, each answered by one statement and so at one moment."""
-    told = archive.integrity_faults(models.database.connection())
-    broken = models.database.execute_sql("pragma foreign_key_check").fetchall()
-    told += [f"the database is damaged: a {row[0]} belongs to no {row[2]}" for row in broken]
+    told = models.find_damage()
     users = models.database.execute_sql(
-        "select user.id, file_count, user.bytes, count(item.id), coalesce(sum(item.size), 0)"
-        " from user left join item on item.user_id = user.id and item.state <> 'rejected'"
-        " group by user.id having file_count <> count(item.id)"
-        " or user.bytes <> coalesce(sum(item.size), 0)"
+        'select "user".id, file_count, "user".bytes, count(item.id), coalesce(sum(item.size), 0)'
+        ' from "user" left join item on item.user_id = "user".id and item.state <> \'rejected\''
+        ' group by "user".id having file_count <> count(item.id)'
+        ' or "user".bytes <> coalesce(sum(item.size), 0)'
     ).fetchall()
     told += [
         f"wrong totals: user #{user_id} counts {files} files of {size} bytes instead of"
@@ -143,11 +141,11 @@ def _database_faults() -> list[str]:
         for user_id, files, size, right_files, right_size in users
     ]
     row = models.database.execute_sql(
-        "select value, (select count(*) from item where state in ('unlisted', 'listed'))"
-        " from counter where name = 'files'"
+        "select sum(value), (select count(*) from item where state in ('unlisted', 'listed'))"
+        " from counter where name = 'files' or (name > 'files.' and name < 'files/')"
     ).fetchone()
-    if row is None or row[0] != row[1]:
-        told.append(f"wrong totals: {row and row[0]} public files instead of {row and row[1]}")
+    if row[0] != row[1]:
+        told.append(f"wrong totals: {row[0]} public files instead of {row[1]}")
     return told
 
 

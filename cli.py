@@ -67,6 +67,8 @@ def _settings(config: configuration.Config) -> Iterator[tuple[str, Any, str]]:
             value = getattr(getattr(config, section), name)
             if key.secret and value:
                 value = "(hidden)"
+            elif (section, name) == ("database", "url"):
+                value = configuration.without_password(value)
             elif isinstance(value, frozenset):
                 value = ", ".join(sorted(value))
             elif isinstance(value, timedelta):

@@ -53,17 +53,18 @@ def opened(
     """Configuration and files, with the database open; whatever is wrong is told in clear lines."""
     with told(), contextlib.ExitStack() as stack:
         config = configuration.load()
-        require_owner(config.database.path)
-        for note in restore.recover(config):
+        is_file, path = config.database.is_file, config.database.path
+        require_owner(path if is_file else credentials.secret_path(path))
+        for note in restore.recover(config) if is_file else ():
             click.echo(note, err=True)
-        if not may_be_new and not config.database.path.exists():
+        if is_file and not may_be_new and not config.database.path.exists():
             raise start.StartError(["there is no database yet; run: flask migrate"])
         stack.callback(os.close, _share(config.database.path))
         store = open_storage(config)
         stack.callback(store.close)
         stack.callback(models.close_database)
         models.open_database(
-            config.database.path, durable=config.storage.durable, before_commit=store.sync
+            config.database.url, durable=config.storage.durable, before_commit=store.sync
         )
         if check_schema:
             start.require_schema()

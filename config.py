@@ -138,6 +138,10 @@ def _read_bind(text: str, folder: Path) -> str:
 
 
 def _read_database_url(text: str, folder: Path) -> str:
+    if text.startswith("postgresql://"):
+        if not urlsplit(text).path.strip("/"):
+            raise ValueError
+        return text
     name = text.removeprefix("sqlite:///")
     if name == text or name == ":memory:" or name.endswith("/") or set(name) & set("?#"):
         raise ValueError
@@ -208,23 +212,40 @@ class Server:
     threads: int = _integer(16, 1, 256, "Requests that one process answers at the same time.")
     proxy_hops: int = _integer(0, 0, 10, "Number of trusted reverse proxies in front.")
     log_format: LogFormat = _choice(get_args(LogFormat), "Form of the log lines.")
+    drain_seconds: int = _integer(
+        0, 0, 300, "How long a stopping server serves on while /healthz answers 503."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """The one database; the path in `url` is absolute."""
+    """The one database; paths are absolute."""
 
     url: str = _field(
         "sqlite:///kissa.db",
-        "The database file; the server secret is kept beside it.",
-        "sqlite:///PATH or sqlite:////ABSOLUTE/PATH (no other database is supported yet)",
+        "The database: a file, beside which the server secret is kept, or a PostgreSQL server's.",
+        "sqlite:///PATH, sqlite:////ABSOLUTE/PATH or postgresql://USER:PASSWORD@HOST/NAME",
         _read_database_url,
     )
+    state: Path = _field(
+        "kissa",
+        "With PostgreSQL: where this host's secret and locks lie, as PATH.secret and so on.",
+        "a path",
+        _read_path,
+    )
+
+    def __repr__(self) -> str:
+        return f"Database(url={without_password(self.url)!r}, state={str(self.state)!r})"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is an SQLite file."""
+        return self.url.startswith("sqlite:")
 
     @property
     def path(self) -> Path:
-        """The absolute path of the SQLite file."""
-        return Path(self.url.removeprefix("sqlite:///"))
+        """What the files of this host's own are named after: the SQLite file, if it is one."""
+        return Path(self.url.removeprefix("sqlite:///")) if self.is_file else self.state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -445,9 +466,14 @@ def writable_faults(config: Config) -> list[str]:
     """
     faults = []
     directory, database = config.storage.directory, config.database.path
+    url, state = config.database.url, str(config.database.state)
     for section, name, value, folder in (
         ("storage", "directory", str(directory), directory),
-        ("database", "url", config.database.url, database.parent),
+        (
+            "database",
+            *(("url", url) if config.database.is_file else ("state", state)),
+            database.parent,
+        ),
     ):
         try:
             if section == "storage":  # a missing database folder is rather a typing error
@@ -535,9 +561,16 @@ def _contradictions(values: dict[str, dict[str, Any]]) -> Iterator[tuple[str, st
     if wish and most and wish > most:
         yield "uploads", "default_expiry", "no later end than max_expiry"
     yield from _s3_contradictions(values)
-    folder, database = values["storage"].get("directory"), values["database"].get("url")
-    if folder and database and Path(database.removeprefix("sqlite:///")).is_relative_to(folder):
+    folder, url = values["storage"].get("directory"), values["database"].get("url", "")
+    state = values["database"].get("state")
+    path = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:") else state
+    if folder and path and path.is_relative_to(folder):
         yield "storage", "directory", "a folder without the database, since its files are public"
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown."""
+    return re.sub("(?s)//.*@", "//(hidden)@", url)
 
 
 def _s3_contradictions(values: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
@@ -573,7 +606,7 @@ def _fault(source: str, section: str, key: str, text: str, told: str) -> str:
     if known.secret if known else section == "accounts" or "key" in key.lower():
         shown = "(hidden)"
     else:
-        shown = "'" + re.sub("(?s)//.*@", "//(hidden)@", text)[:200] + "'"
+        shown = f"'{without_password(text)[:200]}'"
     return f"{source}: [{section}] {key} = {shown}: {told}"
 
 

@@ -2,7 +2,7 @@
 the metrics."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flask import Flask, current_app
@@ -29,6 +29,7 @@ class Services:
     places: Places
     has_wal: bool
     metrics: Metrics
+    stopping: threading.Event = field(default_factory=threading.Event)  # for load balancers to see
 
 
 def open_services(config: Config) -> Services:
@@ -39,7 +40,7 @@ def open_services(config: Config) -> Services:
     """
     storage = open_storage(config)
     has_wal = models.open_database(
-        config.database.path, durable=config.storage.durable, before_commit=storage.sync
+        config.database.url, durable=config.storage.durable, before_commit=storage.sync
     )
     return Services(
         config=config,

@@ -122,8 +122,6 @@ class Busy(ServiceError):
 class Unavailable(Busy):
     """A part that this server needs does not answer just now."""
 
-    status = 503
-
     def __init__(
         self,
         message: str = "The file store does not answer just now; try again soon.",
@@ -131,6 +129,10 @@ class Unavailable(Busy):
         retry_after: int | None = 5,
     ) -> None:
         super().__init__(message, retry_after=retry_after)
+
+
+class Unsure(Unavailable):
+    """It does not answer, and nobody knows whether it has done what it was asked."""
 
 
 class NoSpace(ServiceError):

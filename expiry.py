@@ -191,7 +191,9 @@ def _end(due: list[Item]) -> int:
             (item.id, item.user_id, item.name, item.state == "listed", item.expires) for item in due
         ]
         # A restored backup may hold an item that ended after it was made.
-        Expired.insert_many(rows, fields).on_conflict_replace().execute()
+        ids, names = [item.id for item in due], [item.name for item in due]
+        Expired.delete().where(Expired.id.in_(ids) | Expired.name.in_(names)).execute()
+        Expired.insert_many(rows, fields).execute()
     return len(due)
 
 

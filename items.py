@@ -27,6 +27,7 @@ from errors import (
     TooMany,
     Unauthorized,
     Unavailable,
+    Unsure,
 )
 from listing import Listing, check_reason
 from models import REJECTED, Comment, Item, ItemTag, Tag, User
@@ -172,7 +173,9 @@ def create(
     try:
         if store.is_remote:
             placed.append(place())
-        item_id, name, album = models.write(work)
+        item_id, name, album = models.write(work, of_user=new.user_id)
+    except Unsure:
+        raise  # it may be stored: whether the bytes have a row is for the sweep to see
     except BaseException:
         with suppress(Unavailable):  # the sweep finds it
             for name in published:
@@ -231,7 +234,9 @@ def _add_listing(item_id: int, user_id: int, listing: Listing) -> None:
 
 def _add_tags(item_id: int, tags: tuple[str, ...]) -> None:
     if tags:
-        Tag.insert_many([(tag,) for tag in tags], [Tag.name]).on_conflict_ignore().execute()
+        # In one order, or two uploads with the same new tags could wait for each other.
+        words = [(tag,) for tag in sorted(tags)]
+        Tag.insert_many(words, [Tag.name]).on_conflict_ignore().execute()
         chosen = models.rows(Tag.select(Tag.id).where(Tag.name.in_(tags)))
         links = [(tag_id, item_id) for (tag_id,) in chosen]
         ItemTag.insert_many(links, [ItemTag.tag, ItemTag.item]).execute()
@@ -272,7 +277,7 @@ def delete_own(store: Storage, user: User, name: str) -> None:
             raise Forbidden("This file belongs to someone else.")
         return [item]
 
-    remove(store, choose)
+    remove(store, choose, of_user=user.id)
 
 
 def delete_own_item(store: Storage, user: User, item_id: int) -> None:
@@ -291,7 +296,7 @@ def delete_own_item(store: Storage, user: User, item_id: int) -> None:
             raise Forbidden("This item belongs to someone else.")
         return [item]
 
-    remove(store, choose)
+    remove(store, choose, of_user=user.id)
 
 
 def delete_own_items(store: Storage, user: User, item_ids: list[int]) -> int:
@@ -478,11 +483,12 @@ def named(name: str) -> Item:
     return item
 
 
-def remove(store: Storage, choose: Callable[[], list[Item]]) -> int:
+def remove(store: Storage, choose: Callable[[], list[Item]], *, of_user: int | None = None) -> int:
     """Delete the items that `choose` finds, in one write. Returns how many.
 
     Args:
         choose: finds them, or raises what forbids it; see `unlink_and_write`.
+        of_user: as `models.write` takes it.
     """
 
     def work(some: list[Item]) -> int:
@@ -490,11 +496,15 @@ def remove(store: Storage, choose: Callable[[], list[Item]]) -> int:
             _delete_row(item)
         return len(some)
 
-    return unlink_and_write(store, choose, work)
+    return unlink_and_write(store, choose, work, of_user=of_user)
 
 
 def unlink_and_write(
-    store: Storage, choose: Callable[[], list[Item]], work: Callable[[list[Item]], T]
+    store: Storage,
+    choose: Callable[[], list[Item]],
+    work: Callable[[list[Item]], T],
+    *,
+    of_user: int | None = None,
 ) -> T:
     """Remove the bytes of the items that `choose` finds, and do `work` with them, in one write.
 
@@ -504,6 +514,7 @@ def unlink_and_write(
     Args:
         choose: reads; called again in the write, where what it finds decides.
         work: writes what has become of them.
+        of_user: as `models.write` takes it.
 
     Returns:
         what `work` returned.
@@ -518,7 +529,7 @@ def unlink_and_write(
         store.discard_all(place for place in _places(some) if place not in gone)
         return work(some)
 
-    return models.write(both)
+    return models.write(both, of_user=of_user)
 
 
 def _delete_row(item: Item) -> None:

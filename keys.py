@@ -71,7 +71,7 @@ def find_sender(key: str) -> int | None:
     moment = models.now()
     if last_used is None or moment - last_used >= USED_GRAIN:
         this = ApiKey.id == key_id
-        models.write(lambda: ApiKey.update(last_used=moment).where(this).execute())
+        models.write(ApiKey.update(last_used=moment).where(this).execute, of_user=user_id)
     return user_id
 
 

@@ -102,9 +102,11 @@ class State:
 
 def look(config: Config) -> State:
     """The state of the host, in a time that does not depend on the number of its files."""
-    places = {"database": config.database.path.parent}
+    places = {}
     if config.storage.backend == "local":
-        places = {"storage": config.storage.directory} | places
+        places["storage"] = config.storage.directory
+    if config.database.is_file:
+        places["database"] = config.database.path.parent
     free = {}
     for what, path in places.items():
         try:
@@ -113,7 +115,7 @@ def look(config: Config) -> State:
             continue
         free[what] = status.f_bavail * status.f_frsize
     return State(
-        files=int(models.Counter.get_by_id("files").value),
+        files=models.total("files"),
         users=models.User.select().count(),
         disk_free=free,
     )

@@ -1,35 +1,31 @@
 """The tables, and the one way to write to them."""
 
-import os
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from peewee import SQL as RawSQL
 from peewee import (
-    AutoField,
     BigIntegerField,
     BlobField,
     BooleanField,
     CharField,
     CompositeKey,
+    Database,
     DatabaseProxy,
     ForeignKeyField,
     IntegerField,
     Model,
-    NodeList,
-    PeeweeException,
-    SqliteDatabase,
     TextField,
     fn,
 )
 from playhouse.migrations import Runner
 
-from space import Gauge
-from writer import Writer
+from errors import Unavailable
+from fields import IdField, MomentField
+from sqlite import Sqlite
 
 T = TypeVar("T")
 
@@ -40,24 +36,6 @@ database = DatabaseProxy()
 def now() -> datetime:
     """The present moment, aware, in UTC. The one clock of the service: tests replace it."""
     return datetime.now(UTC)
-
-
-class IdField(AutoField):
-    """A primary key that is never used twice, so that an old link never shows something new."""
-
-    def ddl(self, ctx: Any) -> NodeList:
-        # https://sqlite.org/autoinc.html: a plain rowid may be given out again after a delete.
-        return NodeList((super().ddl(ctx), RawSQL("AUTOINCREMENT")))
-
-
-class MomentField(BigIntegerField):
-    """An aware UTC datetime, kept as milliseconds since 1970."""
-
-    def db_value(self, value: datetime | None) -> int | None:
-        return None if value is None else int(value.timestamp() * 1000)
-
-    def python_value(self, value: int | None) -> datetime | None:
-        return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
 
 
 class Table(Model):
@@ -322,18 +300,24 @@ Failure.add_index(Failure.address_bucket, Failure.at, name="failure_address_at")
 
 
 class Counter(Table):
-    """Totals kept by triggers, so that nobody counts rows."""
+    """Totals kept by triggers, so that nobody counts rows; on PostgreSQL in several rows, whose
+    names begin alike, for `total` to add up."""
 
     name = CharField(max_length=32, primary_key=True)
     value = BigIntegerField(default=0)
 
 
 class Day(Table):
-    """What came in on one day (its number since 1970, UTC), kept by a trigger for the charts."""
+    """What came in on one day (its number since 1970, UTC), kept by a trigger for the charts: on
+    PostgreSQL in several rows, to be added up."""
 
-    number = IntegerField(primary_key=True)
+    number = IntegerField()
+    shard = IntegerField(default=0)
     uploads = IntegerField(default=0)
     bytes = BigIntegerField(default=0)
+
+    class Meta:
+        primary_key = CompositeKey("number", "shard")
 
 
 class Audit(Table):
@@ -352,101 +336,121 @@ TABLES = [
 ]  # fmt: skip
 
 
-class _Sqlite(SqliteDatabase):
-    """SQLite that survives its own rollbacks."""
+class Engine(Protocol):
+    """A database that was opened: SQLite's or PostgreSQL's way to do what models need.
 
-    def rollback(self) -> None:
-        # On a full disk or an I/O error SQLite rolls back by itself, and a second ROLLBACK raises
-        # (https://sqlite.org/lang_transaction.html): the first error is the one to tell.
-        if self.connection().in_transaction:
-            super().rollback()
+    Attributes:
+        handle: what peewee speaks to; each thread connects by itself.
+        has_wal: False on an SQLite file where no file locks work.
+        before_commit: brings to disk what the rows of a write speak of.
+    """
+
+    handle: Database
+    has_wal: bool
+    before_commit: Callable[[], None]
+
+    def connect(self) -> None: ...
+    def run(self, work: Callable[[], T], of_user: int | None) -> T: ...
+    def exclusive(self) -> AbstractContextManager[None]: ...
+    def turn(self, kind: str) -> AbstractContextManager[bool]: ...
+    def has_space(self) -> bool: ...
+    def size(self) -> int: ...
+    def find_damage(self) -> list[str]: ...
+    def checkpoint(self) -> None: ...
+    def disconnect(self) -> None: ...
+    def close(self) -> None: ...
 
 
-_writer: Writer | None = None
-_space: Gauge | None = None
+_engine: Engine | None = None
 
 
 def open_database(
-    path: Path, *, durable: bool = True, before_commit: Callable[[], None] = lambda: None
+    where: Path | str, *, durable: bool = True, before_commit: Callable[[], None] = lambda: None
 ) -> bool:
-    """Make `path` the database of this process. Threads connect by themselves and stay connected.
+    """Make this the database of this process. Threads connect by themselves and stay connected.
 
     Args:
-        path: the SQLite file; created with mode 0600 when missing.
-        durable: False commits without fsync.
+        where: the SQLite file, created with mode 0600 when missing; or a URL, of such a file
+            (sqlite:///PATH) or of a PostgreSQL database (postgresql://USER@HOST/NAME).
+        durable: False commits without waiting for the disk.
         before_commit: called in every write before its commit, to bring to disk what the row
             speaks of; when it raises, the write is rolled back.
 
     Returns:
-        whether write-ahead logging is used; without working file locks it is not.
+        False for an SQLite file that has no write-ahead log, since no file locks work there.
 
     Raises:
-        OSError, peewee.OperationalError: the file cannot be opened.
+        OSError, peewee.OperationalError, errors.Unavailable: it cannot be opened.
     """
-    global _writer, _space
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    writer = Writer(path, before_commit)
-    pragmas = {
-        "journal_mode": "wal" if writer.can_lock else "persist",
-        "synchronous": "full" if durable else "off",
-        "foreign_keys": 1,
-        "journal_size_limit": 64 * 1024 * 1024,
-        "temp_store": "memory",
-        "secure_delete": 1,  # Debian's default: who is deleted is not left in the file's free pages
-    }
-    handle = _Sqlite(str(path), pragmas=pragmas, timeout=5)
-    database.initialize(handle)
-    _writer, _space = writer, Gauge(partial(os.statvfs, str(path.parent)))
+    global _engine
+    engine: Engine
+    if str(where).startswith("postgresql://"):
+        try:  # only who uses it needs psycopg
+            from postgres import Postgres
+        except ImportError as error:
+            told = f"PostgreSQL: there is no Python package {error.name}"
+            raise Unavailable(f"{told}; run: make setup WITH=postgres") from error
+        engine = Postgres(str(where), durable, before_commit)
+    else:
+        engine = Sqlite(Path(str(where).removeprefix("sqlite:///")), durable, before_commit)
+    database.initialize(engine.handle)
+    _engine = engine
     try:
-        with writer:  # the switch to WAL is a write too
-            handle.connect()
+        engine.connect()
     except BaseException:
         close_database()
         raise
-    return writer.can_lock
+    return engine.has_wal
 
 
 def close_database() -> None:
     """Close this thread's connection and forget the database, before a fork or another opening."""
-    global _writer, _space
+    global _engine
     disconnect()
     database.initialize(None)
-    if _writer is not None:
-        _writer.close()
-    _writer = _space = None
+    if _engine is not None:
+        _engine.close()
+    _engine = None
 
 
 def disconnect() -> None:
     """Close this thread's connection, at the end of a thread."""
-    if database.obj is not None:
-        with _writer or nullcontext():  # the last connection to close checkpoints
-            database.close()
+    if _engine is not None:
+        _engine.disconnect()
 
 
 def checkpoint() -> None:
-    """Bring the write-ahead log into the database and empty it, so that a server that has stopped
-    keeps no name of who is deleted; a disk that does not let it is no reason not to stop."""
-    if _writer is not None and database.obj is not None:
-        with suppress(PeeweeException), _writer:
-            database.execute_sql("pragma wal_checkpoint(truncate)").fetchall()
+    """Leave nothing of who is deleted in an SQLite file's log, for a server that has stopped; a
+    disk that does not let it is no reason not to stop."""
+    if _engine is not None:
+        _engine.checkpoint()
 
 
-def write(work: Callable[[], T]) -> T:
+def write(work: Callable[[], T], *, of_user: int | None = None) -> T:
     """Run `work` in a write transaction, bring its files to disk, commit.
 
     Args:
         work: reads and writes through the models. It may be run once only, and in any thread.
+        of_user: the id of the one user by whose rows it decides, and whose rows it changes: on
+            PostgreSQL it then runs beside the works of others. What makes room for anybody else's
+            decisions (a role, a waiting item, a refused hash) has none.
 
     Returns:
         what `work` returned, once it is committed.
 
     Raises:
         errors.NoSpace: the database has no room.
+        errors.Unavailable, errors.Busy: it does not answer, or not in time.
+        errors.Unsure: it does not answer any more, and may have committed.
         whatever `work` or the sync of its files raised; then everything is rolled back.
     """
-    assert _writer is not None, "the database is not open"
-    result: T = _writer.run(database.obj, work)
-    return result
+    return _opened().run(work, of_user)
+
+
+def turn(kind: str) -> AbstractContextManager[bool]:
+    """Whether nobody else, on whatever host, is at this kind of work (timer); then nobody is until
+    this is left."""
+    return _opened().turn(kind)
 
 
 def rows(query: Any) -> list[tuple[Any, ...]]:
@@ -454,10 +458,26 @@ def rows(query: Any) -> list[tuple[Any, ...]]:
     return list(query.tuples())
 
 
+def total(name: str) -> int:
+    """The total that triggers keep under this name (files)."""
+    counted = Counter.select(fn.SUM(Counter.value))
+    named = (Counter.name == name) | ((Counter.name > f"{name}.") & (Counter.name < f"{name}/"))
+    return int(counted.where(named).scalar())
+
+
 def has_space() -> bool:
-    """Whether the database's filesystem keeps its reserve."""
-    assert _space is not None, "the database is not open"
-    return _space.has_room(0)
+    """Whether the database's filesystem keeps its reserve, as far as it is ours."""
+    return _opened().has_space()
+
+
+def size() -> int:
+    """Bytes that the database takes on its disk."""
+    return _opened().size()
+
+
+def find_damage() -> list[str]:
+    """What the database finds wrong in itself, one line each."""
+    return _opened().find_damage()
 
 
 def pending_migrations() -> list[str]:
@@ -472,9 +492,13 @@ def unknown_migrations() -> list[str]:
 
 def migrate() -> list[str]:
     """Apply what is pending, one process at a time. Returns the names that were applied."""
-    assert _writer is not None, "the database is not open"
-    with _writer:
+    with _opened().exclusive():
         return list(_runner().up())
+
+
+def _opened() -> Engine:
+    assert _engine is not None, "the database is not open"
+    return _engine
 
 
 def _runner() -> Runner:

@@ -102,9 +102,11 @@ def list_days(days: int) -> list[tuple[str, int, int]]:
     first = today - timedelta(days=days - 1)
     epoch = (first - first.replace(year=1970, month=1, day=1)).days
     found = {
-        number: (uploads, size)
+        number: (int(uploads), int(size))
         for number, uploads, size in models.rows(
-            Day.select(Day.number, Day.uploads, Day.bytes).where(Day.number >= epoch)
+            Day.select(Day.number, fn.SUM(Day.uploads), fn.SUM(Day.bytes))
+            .where(Day.number >= epoch)
+            .group_by(Day.number)
         )
     }
     return [

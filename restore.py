@@ -87,6 +87,8 @@ def restore(config: Config, source: Path, progress: Progress, *, force: bool = F
         BackupError: the backup is not whole, or something stands in the way; nothing was changed.
         OSError: the disk refused; nothing was changed, or the next start or restore goes on.
     """
+    if not config.database.is_file:
+        raise BackupError(["PostgreSQL has its own backups: pg_restore, see docs/scaling.md"])
     if config.storage.backend != "local":
         raise BackupError([archive.IN_A_BUCKET])
     places = _Places(config)

@@ -140,7 +140,7 @@ def begin(desk: Desk, sender: Sender, length: int, metadata: str) -> Progress:
         )
 
     try:
-        upload = models.write(work)
+        upload = models.write(work, of_user=sender.user_id)
     except BaseException:
         with suppress(Unavailable):
             for name in reserved:
@@ -356,7 +356,7 @@ def _save(upload: Resumable, file: Partial) -> None:
     def acknowledge(size: int, parts: str | None) -> None:
         fresh = {"offset": size, "parts": parts, "expires": models.now() + KEPT}
         query = Resumable.update(fresh).where(*_as_it_was(upload))
-        if not models.write(lambda: int(query.execute())):
+        if not models.write(lambda: int(query.execute()), of_user=upload.user_id):
             raise _passed_by(upload)
 
     file.save(acknowledge)

@@ -68,7 +68,8 @@ def find(secret: str) -> tuple[Session, User] | None:
         return None
     if moment - session.last_seen > SEEN_GRAIN:
         this = Session.id == session.id
-        models.write(lambda: Session.update(last_seen=moment).where(this).execute())
+        touch = Session.update(last_seen=moment).where(this)
+        models.write(touch.execute, of_user=session.user_id)
     return session, session.user
 
 

@@ -17,7 +17,7 @@ import restore
 import upkeep
 from archive import BackupError
 from config import Config
-from errors import Unavailable
+from errors import ServiceError, Unavailable
 from storage import Storage
 from storage_opening import open_storage
 
@@ -57,14 +57,14 @@ def prepare(config: Config) -> Started:
     """
     faults = configuration.writable_faults(config)
     notes: list[str] = []
-    if not faults:
+    if config.database.is_file and not faults:
         try:
             notes += restore.recover(config, PATIENCE)
         except BackupError as error:
             faults += error.faults
         except OSError as error:
             faults.append(f"{config.database.path}: a restore cannot be finished: {error}")
-    if not config.database.path.exists() and not faults:
+    if config.database.is_file and not config.database.path.exists() and not faults:
         faults.append(f"{config.database.path}: there is no database yet; run: flask migrate")
     if faults:
         raise StartError(faults)
@@ -74,9 +74,9 @@ def prepare(config: Config) -> Started:
     except StartError:
         os.close(held)
         raise
-    except (OSError, PeeweeException, credentials.SecretError) as error:
+    except (OSError, PeeweeException, ServiceError, credentials.SecretError) as error:
         os.close(held)
-        raise StartError([f"{config.database.path}: {error}"]) from error
+        raise StartError([f"{_shown(config)}: {error}"]) from error
     finally:
         models.close_database()
 
@@ -86,7 +86,7 @@ def _prepare(config: Config, held: int, notes: list[str]) -> Started:
     if not config.storage.durable:
         notes.append("durable = false: a power cut loses the last uploads")
     if not models.open_database(
-        config.database.path, durable=config.storage.durable, before_commit=store.sync
+        config.database.url, durable=config.storage.durable, before_commit=store.sync
     ):
         notes.append("this filesystem has no file locks: journal_mode=PERSIST instead of WAL")
     require_schema()
@@ -95,18 +95,22 @@ def _prepare(config: Config, held: int, notes: list[str]) -> Started:
         raise StartError([f"{path}: this secret does not belong to the database; restore its own"])
     accounts.finish_deletions(store)
     upkeep.tidy(store)
-    sweep_later = _files() > AT_ONCE
-    if not sweep_later:
-        found = upkeep.look(store, young=True, rows=False)
-        removed = upkeep.remove(store, found)
-        if found.held_back and (found.orphans or found.temporary):
-            notes.append(f"nothing was swept: {found.held_back}")
-        elif removed:
-            notes.append(f"{removed} files without an upload were removed")
+    # On PostgreSQL other servers may be at work, and what is young be theirs.
+    sweep_later = config.database.is_file and models.total("files") > AT_ONCE
+    if config.database.is_file and not sweep_later:
+        notes += _sweep(store)
     if not accounts.has_admin():
         notes.append("there is no admin yet; make one with: .venv/bin/flask create-admin NAME")
     store.close()
     return Started(lock=held, notes=notes, sweep_later=sweep_later)
+
+
+def _sweep(store: Storage) -> list[str]:
+    found = upkeep.look(store, young=True, rows=False)
+    removed = upkeep.remove(store, found)
+    if found.held_back and (found.orphans or found.temporary):
+        return [f"nothing was swept: {found.held_back}"]
+    return [f"{removed} files without an upload were removed"] if removed else []
 
 
 def _open_storage(config: Config, notes: list[str]) -> Storage:
@@ -146,14 +150,17 @@ def _secret(config: Config) -> bytes:
     return credentials.load_secret(path)
 
 
-def _files() -> int:
-    return int(models.Counter.get_by_id("files").value)
+def _shown(config: Config) -> str:
+    database = config.database
+    return str(database.path) if database.is_file else configuration.without_password(database.url)
 
 
 def _lock(config: Config) -> int:
-    """The server's lock. Forked workers share it, so it ends with the last of them."""
+    """The server's lock on this host. Forked workers share it: it ends with the last of them."""
     try:
         return lock.take(config.database.path, PATIENCE)
     except lock.LockTaken:
         message = "another Kissa serves this database already"
+        if not config.database.is_file:
+            message = "another Kissa of this host uses this [database] state already"
         raise StartError([f"{config.database.path}: {message}"]) from None

@@ -6,22 +6,24 @@ to it that they agree with the tables.
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import models
 from models import ApiKey, Item, Resumable, User, database
 
 _USER_COLUMNS = [field.column_name for field in User._meta.sorted_fields]
-_SELECT_USER = f"select {', '.join(_USER_COLUMNS)} from user where {{}} = ?"
-_SELECT_SENDER = "select id from user where token_hash = ? and not is_banned and not is_deleting"
+_SELECT_USER = f'select {", ".join(_USER_COLUMNS)} from "user" where {{}} = ?'
+_SELECT_SENDER = 'select id from "user" where token_hash = ? and not is_banned and not is_deleting'
 _SELECT_KEY = (
-    "select api_key.id, api_key.last_used, user.id from api_key join user on user.id = user_id"
+    'select api_key.id, api_key.last_used, "user".id'
+    ' from api_key join "user" on "user".id = user_id'
     " where key_hash = ? and not is_banned and not is_deleting"
 )
 _SELECT_RIGHTS = (
     "select is_banned, is_deleting, bytes + coalesce((select sum(length) from resumable"
-    " where user_id = user.id and item_id is null and expires > ?), 0), quota_mb,"
-    " exists (select 1 from refused_content where sha256 = ?) from user where id = ?"
+    ' where user_id = "user".id and item_id is null and expires > ?), 0), quota_mb,'
+    ' exists (select 1 from refused_content where sha256 = ?) from "user" where id = ?'
 )
 _SELECT_RECENT = "select created from item where user_id = ? order by id desc limit 1 offset ?"
 _SELECT_EXPIRY = "select expires from item where name = ?"
@@ -80,7 +82,10 @@ def find_rights(user_id: int, sha256: bytes = b"") -> Rights | None:
     if row is None:
         return None
     return Rights(
-        is_active=not (row[0] or row[1]), is_refused=bool(row[4]), bytes=row[2], quota_mb=row[3]
+        is_active=not (row[0] or row[1]),
+        is_refused=bool(row[4]),
+        bytes=int(row[2]),
+        quota_mb=row[3],
     )
 
 
@@ -117,7 +122,12 @@ def find_expiry(name: str) -> tuple[bool, datetime | None]:
     return row is not None, None if row is None else Item.expires.python_value(row[0])
 
 
+@cache
+def _with_percents(sql: str) -> str:
+    return sql.replace("?", "%s")
+
+
 def _first(sql: str, *values: object) -> Any:
-    cursor = database.execute_sql(sql, values)
+    cursor = database.execute_sql(sql if database.param == "?" else _with_percents(sql), values)
     found = cursor.fetchall()  # whole: an insert with RETURNING is only over then
     return found[0] if found else None

@@ -1,6 +1,5 @@
 """What the host holds, in figures: users one by one, and totals."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,10 +80,6 @@ def collect(config: Config, store: Storage) -> Stats:
         items={state: states.get(state, 0) for state in STATES},
         bytes=int(size[0][0]),
         disk_free=room.free if room else None,
-        database=sum(
-            os.stat(path).st_size
-            for path in (f"{config.database.path}{suffix}" for suffix in ("", "-wal"))
-            if os.path.exists(path)
-        ),
+        database=models.size(),
         newest_upload=newest.created if newest else None,
     )

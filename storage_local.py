@@ -93,6 +93,7 @@ class LocalStorage(Storage):
         self.resumable = self._subdirectory(".resumable")
         self._unsynced: set[int] = set()
         self._lock = threading.Lock()
+        self._syncing = threading.Lock()
         self._anonymous = self._supports_anonymous()
         mask = os.umask(0)
         os.umask(mask)
@@ -165,15 +166,18 @@ class LocalStorage(Storage):
         return self._remove(name, self._root)
 
     def sync(self) -> None:
-        with self._lock:
-            touched, self._unsynced = self._unsynced, set()
-        try:
-            for fd in touched if self.durable else ():
-                os.fsync(fd)
-        except OSError:
+        # One at a time: on PostgreSQL several writes end at once, and who finds nothing left to
+        # do must not go on before the sync that another has begun.
+        with self._syncing:
             with self._lock:
-                self._unsynced |= touched
-            raise
+                touched, self._unsynced = self._unsynced, set()
+            try:
+                for fd in touched if self.durable else ():
+                    os.fsync(fd)
+            except OSError:
+                with self._lock:
+                    self._unsynced |= touched
+                raise
 
     # Reading
 

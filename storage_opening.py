@@ -19,6 +19,6 @@ def open_storage(config: Config) -> Storage:
     try:
         from storage_s3 import S3Storage
     except ModuleNotFoundError as error:
-        told = f"[storage] backend = s3: there is no Python package {error.name}; run: make s3"
-        raise Unavailable(told) from error
+        told = f"[storage] backend = s3: there is no Python package {error.name}"
+        raise Unavailable(f"{told}; run: make setup WITH=s3") from error
     return S3Storage(config)

@@ -169,7 +169,7 @@ def _make(store: Storage, item: Item, key: str) -> BinaryIO:
                 Item.update(sized).where(unknown).execute()
             return True
 
-        is_kept = models.write(work)
+        is_kept = models.write(work, of_user=item.user_id)
         if store.is_remote and not is_kept:
             store.discard(name, where="thumbnails")
         found = store.open_thumbnail(key) if is_kept else None

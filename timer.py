@@ -1,12 +1,9 @@
 """Inside the running server: what has to happen at its time, done by one of the workers."""
 
 import logging
-import os
 import threading
-from pathlib import Path
 
 import expiry
-import lock
 import models
 from storage import Storage
 
@@ -15,20 +12,17 @@ log = logging.getLogger("kissa")
 
 
 class Timer:
-    """A thread that ends files whose time is over. Each worker has one, and the first that takes
-    the lock works; the lock ends with its process, and then another one does.
+    """A thread that ends files whose time is over. Each worker has one; when it is time, the first
+    that gets the turn does the work.
 
     Args:
-        database: the lock lies beside it.
         store: the files.
         every: seconds between two looks.
     """
 
-    def __init__(self, database: Path, store: Storage, *, every: float = EVERY) -> None:
-        self._database = database
+    def __init__(self, store: Storage, *, every: float = EVERY) -> None:
         self._store = store
         self._every = every
-        self._lock: int | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="timer", daemon=True)
 
@@ -41,25 +35,15 @@ class Timer:
         same, as after a power cut."""
         self._end.set()
         self._thread.join(patience)
-        if self._lock is not None and not self._thread.is_alive():
-            os.close(self._lock)
-            self._lock = None
 
     def _run(self) -> None:
         try:
             while not self._end.wait(self._every):
                 try:
-                    if self._is_ours():
-                        expiry.end_due(self._store)
+                    with models.turn("timer") as is_ours:
+                        if is_ours:
+                            expiry.end_due(self._store)
                 except Exception:
                     log.exception("files whose time is over could not be deleted; trying again")
         finally:
             models.disconnect()
-
-    def _is_ours(self) -> bool:
-        if self._lock is None:
-            try:
-                self._lock = lock.take(self._database, kind="timer")
-            except lock.LockTaken:
-                return False
-        return True

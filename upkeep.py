@@ -67,7 +67,7 @@ def look(
     newest = time.time() if young else time.time() - AGE
     orphans: list[tuple[Where, str]] = []
     files = 0
-    total = int(models.Counter.get_by_id("files").value)
+    total = models.total("files")
     listed: tuple[tuple[Where, Iterator[str]], ...] = (
         ("public", store.list_public()),
         ("pending", store.list_pending()),

@@ -60,8 +60,8 @@ TOTALS = (
         (select count(*), coalesce(sum(size), 0) from item where user_id = user.id)""",
     "update counter set value = (select count(*) from item) where name = 'files'",
     "delete from day",
-    """insert into day (number, uploads, bytes)
-        select created / 86400000, count(*), sum(size) from item group by 1""",
+    """insert into day (number, shard, uploads, bytes)
+        select created / 86400000, 0, count(*), sum(size) from item group by 1""",
 )
 
 

@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 import sys
+import threading
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -168,6 +169,19 @@ class Worker(ThreadWorker):
             again = super().handle(conn)
         return again
 
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Stop: at once, or once load balancers have had time to see that /healthz says so."""
+        import context
+
+        stop, stopping = super().handle_exit, context.services_of(self.wsgi).stopping
+        if not _config.server.drain_seconds or stopping.is_set():
+            stop(sig, frame)
+            return
+        stopping.set()
+        later = threading.Timer(_config.server.drain_seconds, stop, (sig, frame))
+        later.daemon = True
+        later.start()
+
     def set_accept_enabled(self, enabled: bool) -> None:
         """Accept connections, or no more."""
         super().set_accept_enabled(enabled)
@@ -181,7 +195,8 @@ workers = _config.server.workers
 threads = _config.server.threads
 worker_class = Worker
 control_socket_disable = True  # on by default since gunicorn 25.1, and nobody here speaks to it
-graceful_timeout = 120  # seconds in which uploads in flight may finish at a stop
+# Seconds in which uploads in flight may finish at a stop.
+graceful_timeout = 120 + _config.server.drain_seconds
 timeout = 60
 keepalive = 5
 limit_request_line = 8190  # the f0ckm API's fields may come in the query
@@ -232,7 +247,7 @@ def post_worker_init(worker: Any) -> None:
     services = context.attach(worker.app.wsgi(), None)
     gc.freeze()
     gc.enable()
-    _timer = timer.Timer(_config.database.path, services.storage)
+    _timer = timer.Timer(services.storage)
     _timer.start()
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from peewee import (
     SQL,
-    AutoField,
     BigIntegerField,
     BlobField,
     BooleanField,
@@ -17,9 +16,11 @@ from peewee import (
     ForeignKeyField,
     IntegerField,
     Model,
-    NodeList,
+    SqliteDatabase,
     TextField,
 )
+
+from fields import IdField
 
 TRIGGERS = """
 create trigger item_inserted after insert on item when new.state <> 'rejected' begin
@@ -49,10 +50,54 @@ create trigger audit_kept_from_update before update on audit begin
 end;
 """
 
-
-class IdField(AutoField):
-    def ddl(self, ctx: Any) -> NodeList:
-        return NodeList((super().ddl(ctx), SQL("AUTOINCREMENT")))
+ON_POSTGRESQL = (
+    # The count of all files is in several rows, by connection: uploads of different users would
+    # else wait for each other until their commits.
+    """
+create function item_counted() returns trigger language plpgsql as $$
+declare
+    kept integer := 0;
+    shown integer := 0;
+    grown bigint := 0;
+    owner bigint;
+begin
+    if tg_op <> 'INSERT' then
+        owner := old.user_id;
+        kept := -(old.state <> 'rejected')::integer;
+        grown := kept * old.size;
+        shown := -(old.state in ('unlisted', 'listed'))::integer;
+    end if;
+    if tg_op <> 'DELETE' then
+        owner := new.user_id;
+        kept := kept + (new.state <> 'rejected')::integer;
+        grown := grown + (new.state <> 'rejected')::integer * new.size;
+        shown := shown + (new.state in ('unlisted', 'listed'))::integer;
+    end if;
+    if kept <> 0 then
+        update "user" set file_count = file_count + kept, bytes = bytes + grown where id = owner;
+    end if;
+    if shown <> 0 then
+        insert into counter (name, value) values ('files.' || mod(pg_backend_pid(), 16), shown)
+            on conflict (name) do update set value = counter.value + excluded.value;
+    end if;
+    return null;
+end $$
+""",
+    """
+create trigger item_counted after insert or delete or update of state on item
+    for each row execute function item_counted()
+""",
+    """
+create function audit_kept() returns trigger language plpgsql as $$
+begin
+    raise exception 'the audit is append-only' using errcode = 'integrity_constraint_violation';
+end $$
+""",
+    """
+create trigger audit_kept before delete or update or truncate on audit
+    for each statement execute function audit_kept()
+""",
+)
 
 
 def up(migrator: Any, db: Database) -> None:
@@ -133,7 +178,7 @@ def up(migrator: Any, db: Database) -> None:
 
         class Meta:
             primary_key = CompositeKey("tag", "item")
-            without_rowid = True
+            without_rowid = isinstance(db, SqliteDatabase)
 
     class Comment(Table):
         id = IdField()
@@ -169,6 +214,9 @@ def up(migrator: Any, db: Database) -> None:
         safe=False,
     )
     Counter.create(name="files", value=0)
-    for trigger in TRIGGERS.split("end;\n"):
-        if trigger:
-            db.execute_sql(f"{trigger}end")
+    if isinstance(db, SqliteDatabase):
+        triggers = [f"{trigger}end" for trigger in TRIGGERS.split("end;\n") if trigger]
+    else:
+        triggers = list(ON_POSTGRESQL)
+    for trigger in triggers:
+        db.execute_sql(trigger)

@@ -7,8 +7,6 @@ A frozen copy of the models as they were; later changes are migrations of their 
 from typing import Any
 
 from peewee import (
-    SQL,
-    AutoField,
     BigIntegerField,
     BlobField,
     CharField,
@@ -16,8 +14,10 @@ from peewee import (
     ForeignKeyField,
     IntegerField,
     Model,
-    NodeList,
+    SqliteDatabase,
 )
+
+from fields import IdField
 
 TRIGGER = """
 create trigger item_dated after insert on item begin
@@ -25,11 +25,6 @@ create trigger item_dated after insert on item begin
         on conflict (number) do update set uploads = uploads + 1, bytes = bytes + excluded.bytes;
 end
 """
-
-
-class IdField(AutoField):
-    def ddl(self, ctx: Any) -> NodeList:
-        return NodeList((super().ddl(ctx), SQL("AUTOINCREMENT")))
 
 
 def up(migrator: Any, db: Database) -> None:
@@ -72,7 +67,8 @@ def up(migrator: Any, db: Database) -> None:
         "insert into day (number, uploads, bytes)"
         " select created / 86400000, count(*), sum(size) from item group by 1"
     )
-    db.execute_sql(TRIGGER)
+    if isinstance(db, SqliteDatabase):  # on PostgreSQL, 0009 makes it
+        db.execute_sql(TRIGGER)
     for side in ("width", "height"):
         migrator.migrate(migrator.add_column("item", side, IntegerField(null=True)))
     for name, key in (("size", '"size"'), ("named", 'LOWER("original_name")')):

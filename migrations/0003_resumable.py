@@ -6,21 +6,15 @@ A frozen copy of the models as they were; later changes are migrations of their 
 from typing import Any
 
 from peewee import (
-    SQL,
-    AutoField,
     BigIntegerField,
     CharField,
     Database,
     ForeignKeyField,
     Model,
-    NodeList,
     TextField,
 )
 
-
-class IdField(AutoField):
-    def ddl(self, ctx: Any) -> NodeList:
-        return NodeList((super().ddl(ctx), SQL("AUTOINCREMENT")))
+from fields import IdField
 
 
 def up(migrator: Any, db: Database) -> None:

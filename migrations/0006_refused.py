@@ -6,8 +6,6 @@ A frozen copy of the models as they were; later changes are migrations of their 
 from typing import Any
 
 from peewee import (
-    SQL,
-    AutoField,
     BigIntegerField,
     BlobField,
     BooleanField,
@@ -15,13 +13,9 @@ from peewee import (
     Database,
     ForeignKeyField,
     Model,
-    NodeList,
 )
 
-
-class IdField(AutoField):
-    def ddl(self, ctx: Any) -> NodeList:
-        return NodeList((super().ddl(ctx), SQL("AUTOINCREMENT")))
+from fields import IdField
 
 
 def up(migrator: Any, db: Database) -> None:

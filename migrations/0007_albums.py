@@ -6,8 +6,6 @@ A frozen copy of the models as they were; later changes are migrations of their 
 from typing import Any
 
 from peewee import (
-    SQL,
-    AutoField,
     BigIntegerField,
     CharField,
     CompositeKey,
@@ -15,13 +13,10 @@ from peewee import (
     ForeignKeyField,
     IntegerField,
     Model,
-    NodeList,
+    SqliteDatabase,
 )
 
-
-class IdField(AutoField):
-    def ddl(self, ctx: Any) -> NodeList:
-        return NodeList((super().ddl(ctx), SQL("AUTOINCREMENT")))
+from fields import IdField
 
 
 def up(_: Any, db: Database) -> None:
@@ -51,7 +46,7 @@ def up(_: Any, db: Database) -> None:
 
         class Meta:
             primary_key = CompositeKey("album", "item")
-            without_rowid = True
+            without_rowid = isinstance(db, SqliteDatabase)
 
     Album.add_index(Album.user, Album.title_key, unique=True, name="album_user_title")
     Album.add_index(Album.user, Album.id, name="album_user_id")

@@ -175,8 +175,10 @@ def shared_app() -> Flask:
 
 
 @pytest.fixture
-def fresh_database(tmp_path: Path) -> str:
+def fresh_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a migrated, empty database: where every database that `start` opens is from."""
+    if request.config.getoption("--database") == "postgresql":
+        return str(request.getfixturevalue("emptied")())
     database.make(tmp_path / "kissa.db")
     return f"sqlite:///{tmp_path / 'kissa.db'}"
 
@@ -197,6 +199,7 @@ def start(fresh_database: str, tmp_path: Path) -> Iterator[Callable[..., Kissa]]
         defaults: dict[str, object] = {
             "accounts_bcrypt_cost": 4,
             "database_url": fresh_database,
+            "database_state": tmp_path / "kissa",
             "storage_directory": tmp_path / "uploads",
             "site_url": "http://kissa.example/",
         }

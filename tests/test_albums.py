@@ -141,6 +141,7 @@ def test_a_refused_upload_makes_no_album(start: Callable[..., Kissa]) -> None:
     assert Album.select().count() == 0
 
 
+@pytest.mark.sqlite  # by its trace
 def test_an_upload_without_album_asks_nothing_more(kissa: Kissa, alice: Person) -> None:
     asked: list[str] = []
     connection = models.database.obj.connection()

@@ -73,9 +73,14 @@ def test_defaults(file: Path) -> None:
             rules=None,
         ),
         server=config.Server(
-            bind="127.0.0.1:8080", workers=1, threads=16, proxy_hops=0, log_format="text"
+            bind="127.0.0.1:8080",
+            workers=1,
+            threads=16,
+            proxy_hops=0,
+            log_format="text",
+            drain_seconds=0,
         ),
-        database=config.Database(url=f"sqlite:///{folder}/kissa.db"),
+        database=config.Database(url=f"sqlite:///{folder}/kissa.db", state=folder / "kissa"),
         storage=config.Storage(
             directory=folder / "uploads",
             durable=True,
@@ -199,6 +204,9 @@ def test_a_linked_file_belongs_to_the_folder_of_the_link(tmp_path: Path) -> None
         pytest.param("server", "log_format", "JSON", "json", id="choice-any-case"),
         pytest.param("storage", "directory", "/srv/files", Path("/srv/files"), id="absolute"),
         pytest.param("database", "url", "sqlite:////srv/a.db", "sqlite:////srv/a.db", id="sqlite"),
+        pytest.param(
+            "database", "url", "postgresql://k@db/kissa", "postgresql://k@db/kissa", id="postgresql"
+        ),
         pytest.param("uploads", "max_expiry", "2W", timedelta(days=14), id="duration"),
         pytest.param("uploads", "max_expiry", "36500d", timedelta(days=36500), id="longest"),
         pytest.param(
@@ -305,14 +313,14 @@ def test_environment_wins_over_the_file(file: Path) -> None:
             "KISSA_SERVER_WROKERS",
             "4",
             "KISSA_SERVER_WROKERS: [server] wrokers = '4': unknown key, "
-            "expected bind, workers, threads, proxy_hops, log_format",
+            "expected bind, workers, threads, proxy_hops, log_format, drain_seconds",
             id="unknown-key",
         ),
         pytest.param(
             "KISSA_SERVER_workers",
             "4",
             "KISSA_SERVER_workers: [server] workers = '4': unknown key, "
-            "expected bind, workers, threads, proxy_hops, log_format",
+            "expected bind, workers, threads, proxy_hops, log_format, drain_seconds",
             id="small-letters",
         ),
         pytest.param(
@@ -377,7 +385,8 @@ def test_refused_variables(file: Path, variable: str, value: str, expected: str)
         pytest.param("database", "url", "sqlite:///data/", id="database-folder"),
         pytest.param("database", "url", "sqlite:///:memory:", id="database-memory"),
         pytest.param("database", "url", "sqlite:///a.db?timeout=5", id="database-query"),
-        pytest.param("database", "url", "postgresql://db/kissa", id="database-postgresql"),
+        pytest.param("database", "url", "postgresql://db/", id="database-postgresql-no-name"),
+        pytest.param("database", "url", "mysql://db/kissa", id="database-other"),
         pytest.param("storage", "directory", "", id="directory-empty"),
         pytest.param("storage", "directory", "a\0b", id="directory-nul"),
         pytest.param("storage", "durable", "", id="boolean-empty"),
@@ -431,7 +440,7 @@ SYNTAX = "expected a [section], below it key = value, or a # comment"
         pytest.param(
             "[server]\n[server] workers = 4\n",
             "[server] [server] workers = '4': unknown key, "
-            "expected bind, workers, threads, proxy_hops, log_format",
+            "expected bind, workers, threads, proxy_hops, log_format, drain_seconds",
             id="key-behind-section",
         ),
         pytest.param(
@@ -637,7 +646,7 @@ SECRET = "hunter2-hunter2"
             f"[accounts]\nadmin_registration = on\nadmin_key = {SECRET}\n", {}, id="too-short"
         ),
         pytest.param(
-            f"[database]\nurl = postgresql://kissa:{SECRET}@db/kissa\n", {}, id="database-password"
+            f"[database]\nurl = mysql://kissa:{SECRET}@db/kissa\n", {}, id="database-password"
         ),
     ],
 )

@@ -13,7 +13,6 @@ from werkzeug.test import TestResponse
 
 import expiry
 import items
-import lock
 import models
 import timer
 from models import Expired, Item
@@ -306,7 +305,7 @@ def test_a_disk_that_refuses_leaves_it_for_the_next_time(
         def refuse() -> None:
             raise OSError(5, "Input/output error")
 
-        patch.setattr(models._writer, "before_commit", refuse)
+        patch.setattr(models._engine, "before_commit", refuse)
         with pytest.raises(OSError, match="Input/output"):
             expiry.end_due(store)
         assert Item.select().count() == 1
@@ -336,10 +335,10 @@ def test_the_timer_ends_files_and_itself(
     kissa = start()
     alice = kissa.person("alice")
     kissa.upload(alice, expires="1h")
-    store, path = kissa.services.storage, kissa.services.config.database.path
+    store = kissa.services.storage
     later = models.now() + timedelta(hours=1)
     monkeypatch.setattr(models, "now", lambda: later)
-    one = timer.Timer(path, store, every=0.01)
+    one = timer.Timer(store, every=0.01)
     one.start()
     deadline = threading.Event()
     for _ in range(3000):
@@ -347,13 +346,23 @@ def test_the_timer_ends_files_and_itself(
             break
         deadline.wait(0.01)
     assert kissa.files() == set()
-    with pytest.raises(lock.LockTaken):
-        lock.take(path, kind="timer")  # another process leaves it to this one
     one.stop()
     assert not [thread for thread in threading.enumerate() if thread.name == "timer"]
-    other = timer.Timer(path, store)
-    assert other._is_ours()
-    other.start()
+
+
+def test_whose_turn_it_is_not_leaves_it(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    kissa = start()
+    ended: list[object] = []
+    monkeypatch.setattr(timer.expiry, "end_due", ended.append)
+    waits = threading.Event()
+    with models.turn("timer") as is_ours:
+        assert is_ours
+        other = timer.Timer(kissa.services.storage, every=0.001)
+        other.start()
+        waits.wait(0.1)
+        assert ended == []
+    while not ended:
+        waits.wait(0.01)
     other.stop()
 
 

@@ -66,7 +66,7 @@ def test_all_triggers_are_there(path: Path) -> None:
         "item_deleted": "after delete on item when old.state <> 'rejected' begin update user set "
         "file_count = file_count - 1, bytes = bytes - old.size where id = old.user_id;",
         "item_moved": "after update of state on item when old.state <> new.state begin ",
-        "item_dated": "after insert on item begin insert into day (number, uploads, bytes) values ",
+        "item_dated": "after insert on item begin insert into day (number, shard, uploads, bytes)",
         "audit_kept_from_delete": "before delete on audit begin select raise(abort,",
         "audit_kept_from_update": "before update on audit begin select raise(abort,",
     }.items():
@@ -260,7 +260,7 @@ def test_ids_are_never_given_twice(kissa: Kissa, admin: Person) -> None:
 
 def check_counters() -> None:
     total = Item.select().where(Item.state.in_(("unlisted", "listed"))).count()
-    assert Counter.get_by_id("files").value == total
+    assert models.total("files") == total
     for user in User.select():
         kept = [
             item.size for item in Item.select().where(Item.user == user, Item.state != "rejected")
@@ -297,7 +297,7 @@ def test_counters_are_right(start: Callable[..., Kissa], seed: int) -> None:
             kissa.client.delete(f"/api/v2/items/{any_id}", headers=headers)
         check_counters()
     info = kissa.get("/api/info").get_json()
-    assert info["totalfiles"] == Counter.get_by_id("files").value
+    assert info["totalfiles"] == models.total("files")
     assert kissa.post("/api/user/delete", people[0].by_password).status_code == 200
     check_counters()
     stored = {

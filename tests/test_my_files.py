@@ -279,6 +279,7 @@ def test_links(few: Kissa, alice: Person) -> None:
 # How the database answers
 
 
+@pytest.mark.sqlite  # on PostgreSQL: test_postgres_plans.py
 @pytest.mark.parametrize("search", ["", "txt"])
 @pytest.mark.parametrize("order", shelf.ORDERS)
 def test_no_page_scans_or_sorts(

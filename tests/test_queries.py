@@ -25,6 +25,7 @@ from tests.conftest import Clock, Kissa, Person
 from tests.people import Browser
 from tests.pieces import TUS, by_key
 
+pytestmark = pytest.mark.sqlite  # on PostgreSQL: test_postgres_plans.py
 SMALL = {"counter"}
 # A walk along a list's own order, newest first, that ends with its page.
 WALK = re.compile(r'order by ("?t1"?\.)?"?(id|item_id)"?( desc)? limit', re.IGNORECASE)

@@ -14,7 +14,11 @@ def pins(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements", "requirements-s3", "requirements-dev", "bench/requirements"]
+    "name",
+    [
+        *("requirements", "requirements-postgres", "requirements-s3", "requirements-dev"),
+        "bench/requirements",
+    ],
 )
 def test_all_pins_come_from_the_readable_file_and_have_hashes(name: str) -> None:
     text = (ROOT / f"{name}.txt").read_text(encoding="utf-8")

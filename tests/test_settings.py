@@ -371,6 +371,7 @@ def test_last_admin_stays(kissa: Kissa, admin: Person) -> None:
 # How the database answers
 
 
+@pytest.mark.sqlite  # on PostgreSQL: test_postgres_plans.py
 def test_nothing_is_scanned(home: Kissa, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("DEBUG", "peewee"):
         assert home.get("/settings").status_code == 200

@@ -200,6 +200,7 @@ def recorder(kissa: Kissa, alice: Person, monkeypatch: pytest.MonkeyPatch) -> It
     models.database.obj.connection().set_trace_callback(None)
 
 
+@pytest.mark.sqlite
 def test_order_of_an_upload(kissa: Kissa, alice: Person, recorder: Recorder) -> None:
     for send_one in (kissa.upload, kissa.list_item):
         assert send_one(alice).status_code == 200
@@ -209,6 +210,7 @@ def test_order_of_an_upload(kissa: Kissa, alice: Person, recorder: Recorder) -> 
         ]  # fmt: skip
 
 
+@pytest.mark.sqlite
 def test_order_of_an_upload_in_pieces(kissa: Kissa, alice: Person, recorder: Recorder) -> None:
     pieces = by_token(kissa, alice)
     path = pieces.begin(10)
@@ -222,6 +224,7 @@ def test_order_of_an_upload_in_pieces(kissa: Kissa, alice: Person, recorder: Rec
     ]  # fmt: skip
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("act", ["fsync file", "link uploads", "fsync uploads"])
 def test_a_failing_disk_acknowledges_no_piece(
     kissa: Kissa, alice: Person, recorder: Recorder, act: str
@@ -240,6 +243,7 @@ def test_a_failing_disk_acknowledges_no_piece(
     assert (kissa.uploads / name).read_bytes() == b"1234567890"
 
 
+@pytest.mark.sqlite
 def test_order_of_a_delete(kissa: Kissa, alice: Person, recorder: Recorder) -> None:
     name = kissa.upload_name(alice)
     recorder.take()
@@ -249,6 +253,7 @@ def test_order_of_a_delete(kissa: Kissa, alice: Person, recorder: Recorder) -> N
     ]  # fmt: skip
 
 
+@pytest.mark.sqlite
 def test_order_of_an_end_of_an_account(kissa: Kissa, alice: Person, recorder: Recorder) -> None:
     kissa.upload_name(alice)
     recorder.take()
@@ -264,6 +269,7 @@ def test_order_of_an_end_of_an_account(kissa: Kissa, alice: Person, recorder: Re
     assert kissa.files() == set()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("act", ["fsync file", "link uploads", "fsync uploads"])
 def test_failing_disk_leaves_nothing(
@@ -285,6 +291,7 @@ def test_failing_disk_leaves_nothing(
     assert kissa.upload(alice).status_code == 200
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("act", ["unlink uploads", "fsync uploads"])
 def test_failing_delete_can_be_done_again(
     kissa: Kissa, alice: Person, recorder: Recorder, act: str
@@ -298,6 +305,7 @@ def test_failing_delete_can_be_done_again(
     assert name not in kissa.files()
 
 
+@pytest.mark.sqlite
 def test_not_durable_syncs_nothing(
     start: Callable[..., Kissa], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -646,7 +646,7 @@ def test_a_disk_that_fails_at_the_end(
     for part in ("sync", "publish"):
         monkeypatch.setattr(kissa.services.storage, part, lambda *_: fail(None), raising=False)
         if part == "sync":
-            monkeypatch.setattr(models._writer, "before_commit", lambda: fail(None))
+            monkeypatch.setattr(models._engine, "before_commit", lambda: fail(None))
         assert pieces.send(path, 5, b"67890").status_code == 500
         monkeypatch.undo()
         assert kissa.files() == before

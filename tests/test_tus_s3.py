@@ -53,10 +53,12 @@ class SecondHost:
     """Another process on the same database and bucket, going on with an upload."""
 
     def __init__(self, kissa: BucketKissa, path: str, offset: int) -> None:
-        folder = kissa.services.config.database.path.parent
+        database = kissa.services.config.database
+        folder = database.path.parent
         environ = os.environ | kissa.place.environ | {
             "KISSA_CONFIG": str(folder / "config.ini"),
-            "KISSA_DATABASE_URL": f"sqlite:///{folder / 'kissa.db'}",
+            "KISSA_DATABASE_URL": database.url,
+            "KISSA_DATABASE_STATE": str(database.state),
             "KISSA_STORAGE_DIRECTORY": str(folder / "uploads"),
             "KISSA_SITE_URL": "http://kissa.example/",
         }  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 
 import models
 from models import Tag
+from sqlite import Sqlite
 from tests import database
 
 THREADS = 6
@@ -40,8 +41,8 @@ def syncs(tmp_path: Path) -> Iterator[Syncs]:
 def together(works: list[Callable[[], Any]]) -> list[Any]:
     """Hand all works in while the turn is held, so that they wait together; what each became."""
     outcomes: list[Any] = [None] * len(works)
-    writer = models._writer
-    assert writer is not None
+    assert isinstance(models._engine, Sqlite)
+    writer = models._engine.writer
 
     def hand_in(place: int) -> None:
         try:
@@ -118,8 +119,8 @@ def test_a_commit_of_one_has_no_savepoint(syncs: Syncs) -> None:
 
 
 def test_who_is_done_does_not_wait_for_the_next_commit(syncs: Syncs) -> None:
-    writer = models._writer
-    assert writer is not None
+    assert isinstance(models._engine, Sqlite)
+    writer = models._engine.writer
     first, second, go_on = threading.Event(), threading.Event(), threading.Event()
 
     def sync() -> None:
@@ -150,8 +151,8 @@ def test_who_is_done_does_not_wait_for_the_next_commit(syncs: Syncs) -> None:
 def test_a_lock_that_fails_fails_all_that_waits_and_nothing_after(
     syncs: Syncs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = models._writer
-    assert writer is not None
+    assert isinstance(models._engine, Sqlite)
+    writer = models._engine.writer
     with monkeypatch.context() as patched:
         patched.setattr(writer, "_lock", _refuse)
         with pytest.raises(OSError, match="no locks"):

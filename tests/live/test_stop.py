@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+import requests
 
 from tests.conftest import Person
 from tests.live.conftest import PATIENCE, Server, until
@@ -51,6 +52,28 @@ def test_sigterm_lets_an_upload_in_flight_finish(make_server: Callable[..., Serv
     server.start()
     assert server.get(f"/f/{name}").content == content
     assert server.stop() == 0
+
+
+def test_a_stopping_server_says_so_before_it_refuses(make_server: Callable[..., Server]) -> None:
+    """A load balancer that asks for its health has time to send nobody any more."""
+    server = make_server(server_drain_seconds=2)
+    alice = server.person("alice")
+    assert server.get("/healthz").status_code == 200
+    assert server.process is not None
+    server.process.send_signal(signal.SIGTERM)
+
+    def ask() -> str:
+        return requests.get(f"{server.url}/healthz", timeout=PATIENCE).text  # on a new connection
+
+    until(lambda: ask() == "stopping\n", "it says that it stops")
+    answer = server.session.post(
+        f"{server.url}/api/files/upload",
+        headers=alice.by_token,
+        files={"uploadFile": ("a.txt", b"in time")},
+    )
+    assert answer.status_code == 200
+    server.session.close()
+    assert server.wait() == 0
 
 
 @dataclass(slots=True)

@@ -1,0 +1,112 @@
+"""The database as one SQLite file: the default."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from peewee import Database, PeeweeException, SqliteDatabase
+
+import lock
+from space import Gauge
+from writer import Writer
+
+
+class _Handle(SqliteDatabase):
+    """SQLite that survives its own rollbacks."""
+
+    def rollback(self) -> None:
+        # On a full disk or an I/O error SQLite rolls back by itself, and a second ROLLBACK raises
+        # (https://sqlite.org/lang_transaction.html): the first error is the one to tell.
+        if self.connection().in_transaction:
+            super().rollback()
+
+
+class Sqlite:
+    """An opened SQLite file; see `models.Engine`.
+
+    Args:
+        path: the file; created with mode 0600 when missing.
+        durable: False commits without fsync.
+        before_commit: see `models.open_database`.
+
+    Raises:
+        OSError, peewee.OperationalError: the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, durable: bool, before_commit: Callable[[], None]) -> None:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._path = path
+        self.before_commit = before_commit
+        self.writer = Writer(path, lambda: self.before_commit())
+        self._space = Gauge(partial(os.statvfs, str(path.parent)))
+        self.has_wal = self.writer.can_lock
+        pragmas = {
+            "journal_mode": "wal" if self.has_wal else "persist",
+            "synchronous": "full" if durable else "off",
+            "foreign_keys": 1,
+            "journal_size_limit": 64 * 1024 * 1024,
+            "temp_store": "memory",
+            "secure_delete": 1,  # as Debian: who is deleted is not left in the file's free pages
+        }
+        self.handle: Database = _Handle(str(path), pragmas=pragmas, timeout=5)
+
+    def connect(self) -> None:
+        """Connect this thread, for the first time."""
+        with self.writer:  # the switch to WAL is a write too
+            self.handle.connect()
+
+    def run(self, work: Callable[[], Any], of_user: int | None) -> Any:
+        """See `models.write`. One writer at a time: whose work it is makes no difference."""
+        return self.writer.run(self.handle, work)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Nobody else writes meanwhile."""
+        return self.writer
+
+    @contextmanager
+    def turn(self, kind: str) -> Iterator[bool]:
+        """Whether nobody else is at this kind of work; then nobody is, until this is left."""
+        try:
+            held = lock.take(self._path, kind=kind)
+        except lock.LockTaken:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            os.close(held)
+
+    def has_space(self) -> bool:
+        """Whether the file's filesystem keeps its reserve."""
+        return self._space.has_room(0)
+
+    def size(self) -> int:
+        """Bytes on the disk."""
+        paths = (f"{self._path}{suffix}" for suffix in ("", "-wal"))
+        return sum(os.stat(path).st_size for path in paths if os.path.exists(path))
+
+    def find_damage(self) -> list[str]:
+        """What the database finds wrong in itself, one line each."""
+        run = self.handle.execute_sql
+        told = [str(row[0]) for row in run("pragma quick_check(10)").fetchall()]
+        broken = run("pragma foreign_key_check").fetchall()
+        return [f"the database is damaged: {line}" for line in told if line != "ok"] + [
+            f"the database is damaged: a {row[0]} belongs to no {row[2]}" for row in broken
+        ]
+
+    def checkpoint(self) -> None:
+        """Bring the write-ahead log into the database and empty it."""
+        with suppress(PeeweeException), self.writer:
+            self.handle.execute_sql("pragma wal_checkpoint(truncate)").fetchall()
+
+    def disconnect(self) -> None:
+        """Close this thread's connection."""
+        with self.writer:  # the last connection to close checkpoints
+            self.handle.close()
+
+    def close(self) -> None:
+        """Give up what is held beside the connections."""
+        self.writer.close()
