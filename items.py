@@ -406,6 +406,8 @@ def approve(store: Storage, admin: User, item_id: int) -> None:
         if store.is_remote:
             release(_waiting(item_id))
         item = models.write(work)
+    except Unsure:
+        raise  # both names stay: which one is too many is for the next start or sweep to see
     except BaseException:
         if not store.is_remote or not _may_be_public(item_id):
             with suppress(Unavailable):  # the sweep finds it

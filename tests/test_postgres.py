@@ -150,10 +150,14 @@ def test_a_commit_without_an_answer_is_asked_about(
     assert Item.select().count() == len(kissa.files()) == int(is_made)
 
 
+@pytest.mark.parametrize("act", ["upload", "approve"])
 def test_bytes_stay_while_nobody_knows(
-    kissa: Kissa, alice: Person, monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Kissa], monkeypatch: pytest.MonkeyPatch, act: str
 ) -> None:
     """With the server away, a row may be there: the sweep decides when it is back."""
+    kissa = start(gallery_manual_approval="true")
+    alice, admin = kissa.person("alice"), kissa.person("admin", admin=True)
+    item_id = kissa.item_id(alice) if act == "approve" else 0
     commit = peewee.PostgresqlDatabase.commit
 
     def lose(handle: Any) -> None:
@@ -168,8 +172,14 @@ def test_bytes_stay_while_nobody_knows(
     with monkeypatch.context() as patch:
         patch.setattr(postgres, "PATIENCE", 0.3)
         patch.setattr(peewee.PostgresqlDatabase, "commit", lose)
-        assert kissa.upload(alice).status_code == 503
-    assert Item.select().count() == len(kissa.files()) == 1
+        if act == "upload":
+            assert kissa.upload(alice).status_code == 503
+        else:
+            answer = kissa.post(f"/api/v2/queue/{item_id}/approve", admin.by_admin_token)
+            assert answer.status_code == 503
+    item = Item.get()
+    assert item.state == ("listed" if act == "approve" else "unlisted")
+    assert item.name in kissa.files()
 
 
 # Writes beside each other
