@@ -17,10 +17,13 @@ class Cutter:
         port: where to, on this machine.
         cuts: after how many bytes from clients, counted from one cut to the next, the connection
             that brought them is reset; after the last one nothing is cut any more.
+        keeps: whether it keeps what clients have sent, in `heard`.
     """
 
-    def __init__(self, port: int, *cuts: int) -> None:
+    def __init__(self, port: int, *cuts: int, keeps: bool = False) -> None:
         self.cuts = list(cuts)
+        self.heard = bytearray()
+        self._keeps = keeps
         self.passed = 0  # since the last cut
         self._target = port
         self._lock = threading.Lock()
@@ -56,6 +59,8 @@ class Cutter:
                     if source is server:
                         client.sendall(data)
                         continue
+                    if self._keeps:
+                        self.heard += data
                     room = self._room(len(data))
                     server.sendall(data[:room])
                     if room < len(data):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.conftest import PNG, Person
 from tests.live.attacks import FILES
 from tests.live.browser import FILES_URL, URL, browsing
 from tests.live.conftest import until
+from tests.live.cutter import Cutter
 from tests.live.nginx import FILES as FILES_HOST
 from tests.live.nginx import SITE, Nginx, running
 from tests.live.test_web_hostile import Trap, _open
@@ -219,6 +221,27 @@ def test_a_thumbnail(nginx: Nginx, alice: Person) -> None:
         assert answer.body[8:12] == b"WEBP"
     nginx.server.ask("/api/files/delete", alice.by_token | {"file": name})
     assert nginx.ask(f"/t/{name}").status == 404
+
+
+def test_s3_hears_nothing_of_the_reader(ceph: S3Server) -> None:
+    told = {
+        "Cookie": "session=hidden-cookie", "Authorization": "Bearer hidden-bearer",
+        "X-Api-Key": "hidden-key", "token": "hidden-token", "User-Agent": "hidden-agent",
+        "Referer": "http://hidden.example/", "If-None-Match": '"hidden-tag"',
+        "X-Forwarded-For": "192.0.2.77", "X-Amz-Acl": "hidden-acl",
+    }  # fmt: skip
+    with Cutter(ceph.port, keeps=True) as wire:
+        bucket = replace(ceph.bucket(), endpoint=wire.url)
+        with running(s3=bucket) as nginx:
+            name = nginx.server.upload(nginx.server.person("alice"), OPEN, "a.html")
+            wire.heard.clear()
+            answer = nginx.file(name, told | {"Range": "bytes=2-5"})
+            assert (answer.status, answer.body) == (206, OPEN[2:6])
+            heard = bytes(wire.heard).decode()
+            assert heard.startswith(f"GET /{bucket.name}/files/{name}?X-Amz-Algorithm=")
+            names = [line.partition(":")[0].lower() for line in heard.strip().splitlines()[1:]]
+            assert sorted(names) == ["host", "range"]
+            assert not any(value in heard for value in told.values())
 
 
 def test_hostile_files_run_nothing(ceph: S3Server) -> None:

@@ -76,7 +76,8 @@ def require_whole(nginx: Nginx, film: Path, url: str) -> None:
     assert answer.body == film.read_bytes()
     ((digest,),) = nginx.server.rows("select sha256 from item where name = ?", name)
     assert digest == hashlib.sha256(answer.body).digest()
-    assert not [path for path in nginx.server.files() if path.startswith(".")]
+    left = [path for path in nginx.server.files() if path.startswith(".")]
+    assert not left, nginx.server.rows("select name, length, offset, item_id from resumable")
 
 
 def tuspy(server: str, person: Person, film: Path, **more: Any) -> Any:
