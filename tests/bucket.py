@@ -1,5 +1,6 @@
 """A Kissa whose files are in a bucket, and what lies there."""
 
+import functools
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -73,8 +74,8 @@ class Place:
         self.client().put_object(Bucket=self.bucket.name, Key=self.prefix + key, Body=content)
 
     def client(self) -> Any:
-        """boto3's."""
-        return self.bucket.client()
+        """boto3's, one for all."""
+        return _client(self.bucket)
 
 
 class BucketKissa(Kissa):
@@ -98,6 +99,11 @@ def place_on(server: S3Server) -> Place:
     """A new part of the server's one bucket."""
     bucket = _BUCKETS.get(server) or _BUCKETS.setdefault(server, server.bucket())
     return Place(server=server, bucket=bucket, prefix=f"{secrets.token_hex(4)}/")
+
+
+@functools.cache
+def _client(bucket: Bucket) -> Any:
+    return bucket.client()
 
 
 _BUCKETS: dict[S3Server, Bucket] = {}
