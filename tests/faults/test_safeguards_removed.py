@@ -53,6 +53,10 @@ SAFEGUARDS = {
         changes=(("resumable.py", "            Resumable.user == sender.user_id,\n", ""),),
         guards=("tests/test_tus.py::test_credentials",),
     ),
+    "one of two hosts wins": Safeguard(
+        changes=(("resumable.py", ", Resumable.offset == upload.offset", ""),),
+        guards=("tests/test_tus_s3.py::test_of_two_hosts_at_once_one_wins",),
+    ),
     "fsync of the directory": Safeguard(
         changes=(("storage_local.py", "                os.fsync(fd)\n", "                pass\n"),),
         guards=(f"{ORDER}an_upload", f"{ORDER}a_delete", f"{ORDER}an_end_of_an_account"),
