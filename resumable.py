@@ -36,7 +36,7 @@ from errors import (
 from items import NewItem
 from listing import read_listing
 from models import Item, Resumable
-from storage import Partial, Storage
+from storage import Partial, Storage, Where
 
 KEPT = timedelta(days=1)  # after its last piece
 MOST = 20  # unfinished ones of a user
@@ -237,21 +237,22 @@ def forget_expired(store: Storage) -> int:
 
 
 def _remove(store: Storage, choose: Callable[[], list[tuple[int, str]]]) -> int:
-    """Drop the uploads that `choose` finds, by id and name: bytes first; those of a remote store go
-    before the write, which nobody shall wait for."""
+    """Drop the uploads that `choose` finds, by id and name: bytes first. Those of a remote store go
+    after the write, which nobody shall wait for; what is left then, the sweep finds."""
 
-    def discard() -> list[int]:
+    def work() -> list[tuple[Where, str]]:
         some = choose()
-        store.discard_all(("resumable", name) for _, name in some)
-        return [upload_id for upload_id, _ in some]
+        places: list[tuple[Where, str]] = [("resumable", name) for _, name in some]
+        if not store.is_remote:
+            store.discard_all(places)
+        Resumable.delete().where(Resumable.id.in_([row[0] for row in some])).execute()
+        return places
 
-    gone = discard() if store.is_remote else None
-
-    def work() -> int:
-        ids = discard() if gone is None else gone
-        return int(Resumable.delete().where(Resumable.id.in_(ids)).execute())
-
-    return models.write(work)
+    gone = models.write(work)
+    if store.is_remote:
+        with suppress(Unavailable):
+            store.discard_all(gone)
+    return len(gone)
 
 
 def unlink_all(store: Storage, user_id: int) -> None:

@@ -67,7 +67,7 @@ class S3Storage(Storage):
         self._may_wait = config.gallery.manual_approval
         self._bucket = Bucket(config.storage, config.server.threads)
         self._abandoned: dict[str, tuple[str, float]] = {}
-        self._keeps_old: bool | None = None
+        self._known_habits: tuple[bool, bool] | None = None
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -78,12 +78,14 @@ class S3Storage(Storage):
         source, rules = "[storage]", self._rules
         try:
             self._bucket.require()
-            keeps = self._only_new()
+            keeps, has_ranges = self._habits()
         except (Fault, Unavailable) as error:
             told = str(error) if isinstance(error, Fault) else "the bucket cannot be written"
             raise Unavailable(f"{source} backend = s3: {told}") from error
         if not keeps:
             notes.append("the S3 server ignores If-None-Match: names are looked up before each put")
+        if rules.presigned and not rules.public_url and not has_ranges:
+            notes.append("the S3 server answers a range with 200: nginx gets the bytes from Kissa")
         if rules.endpoint.startswith("http:") and not is_loopback(rules.endpoint):
             notes.append("the S3 endpoint is http: files travel in the clear")
         return notes
@@ -238,6 +240,8 @@ class S3Storage(Storage):
             caching = "no-cache" if where == "public" else "private, no-store"
             more["ResponseCacheControl"] = caching
             return Link(url=self._bucket.presigned(key, PRESIGNED, **more))
+        if not self._habits()[1]:
+            return Link()  # of a large file nginx would take the first slice for all of it
         address = urlsplit(self._bucket.presigned(key, _PRESIGNED_INNER))
         return Link(inner=f"/_s3{address.path}?{address.query}")
 
@@ -298,17 +302,26 @@ class S3Storage(Storage):
         return headers
 
     def _only_new(self) -> bool:
-        """Whether the server heeds If-None-Match; tried once."""
+        """Whether the server heeds If-None-Match."""
+        return self._habits()[0]
+
+    def _habits(self) -> tuple[bool, bool]:
+        """Whether the server heeds If-None-Match, and answers a range with 206; tried once."""
         with self._lock:
-            if self._keeps_old is None:
+            if self._known_habits is None:
                 key = self._key(random_name(32), "incoming")
                 headers = {"ContentType": media.OCTETS}
                 self._bucket.put(key, b"kissa", headers, only_new=False)
+                keeps_old = False
                 try:
                     self._bucket.put(key, b"kissa", headers, only_new=True)
-                    self._keeps_old = False
                 except Taken:
-                    self._keeps_old = True
+                    keeps_old = True
+                try:
+                    part = self._bucket.ask("get_object", Key=key, Range="bytes=0-1")
+                    part["Body"].close()
+                    status = part["ResponseMetadata"]["HTTPStatusCode"]
                 finally:
                     self._bucket.delete([key])
-            return self._keeps_old
+                self._known_habits = keeps_old, status == 206
+            return self._known_habits

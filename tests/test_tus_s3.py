@@ -25,7 +25,7 @@ from tests.answers import TEXT, told
 from tests.bucket import BucketKissa, Place, place_on
 from tests.conftest import PNG, Kissa
 from tests.live.conftest import until
-from tests.pieces import Pieces, by_token
+from tests.pieces import PATH, PIECE, Pieces, by_token
 
 ROOT = Path(__file__).parent.parent
 MIB = 1024 * 1024
@@ -200,11 +200,14 @@ def test_the_store_is_away(kissa: BucketKissa, pieces: Pieces, place: Place) -> 
         assert pieces.send(path, 5, b"67").status_code == 503
         assert pieces.send(path, 5, b"67890").status_code == 503
         assert pieces.offset(path) == 5
-        fresh = pieces.begin(10)
+        other = pieces.begin(10)
+        assert pieces.ask("DELETE", other).status_code == 204
+        headers = {"Upload_Length": "10", "Content_Type": PIECE}
+        assert pieces.ask("POST", PATH, b"12345", **headers).status_code == 503
+        assert Resumable.select().count() == 1
     finally:
         place.server.start()
     assert pieces.send(path, 5, b"67890").status_code == 204
-    assert pieces.ask("DELETE", fresh).status_code == 204
     is_whole(kissa, b"1234567890")
 
 

@@ -244,6 +244,20 @@ def test_s3_hears_nothing_of_the_reader(ceph: S3Server) -> None:
             assert not any(value in heard for value in told.values())
 
 
+def test_of_a_store_that_answers_ranges_with_200_the_app_sends_the_files(rclone: S3Server) -> None:
+    """nginx would take the first slice for the whole file."""
+    large = OPEN * (5 * MIB // len(OPEN))
+    with running(s3=rclone.bucket()) as nginx:
+        name = nginx.server.upload(nginx.server.person("alice"), large, "a.html")
+        answer = nginx.file(name)
+        assert (answer.status, answer.body) == (200, large)
+        under_its_headers(answer, name)
+        part = nginx.file(name, {"Range": f"bytes={5 * MIB - 60}-"})
+        assert (part.status, part.body) == (206, large[5 * MIB - 60 :])
+        assert cached(nginx) == 0
+        assert "answers a range with 200" in nginx.server.log
+
+
 def test_hostile_files_run_nothing(ceph: S3Server) -> None:
     with browsing(gallery_min_tags=0, uploads_per_minute=0, s3=ceph.bucket()) as site:
         miriam = site.person("miriam", admin=True)
