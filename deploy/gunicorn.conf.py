@@ -171,13 +171,12 @@ class Worker(ThreadWorker):
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop: at once, or once load balancers have had time to see that /healthz says so."""
-        import context
-
-        stop, stopping = super().handle_exit, context.services_of(self.wsgi).stopping
-        if not _config.server.drain_seconds or stopping.is_set():
+        stop, app = super().handle_exit, getattr(self, "wsgi", None)  # not yet, at its start
+        services = app.extensions.get("kissa") if app else None
+        if not _config.server.drain_seconds or services is None or services.stopping.is_set():
             stop(sig, frame)
             return
-        stopping.set()
+        services.stopping.set()
         later = threading.Timer(_config.server.drain_seconds, stop, (sig, frame))
         later.daemon = True
         later.start()

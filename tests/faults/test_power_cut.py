@@ -30,8 +30,8 @@ CONTROL_CUTS = 3
 MEGABYTES = choose(192, 512)
 REMOVAL = Path(__file__).with_name("removal")
 Change = tuple[str, str, str]  # file, what stands there once, what stands there instead
-NO_FILES = ("storage.py", "os.fsync(self.fd)", "pass")
-NO_FOLDERS = ("storage.py", "                os.fsync(fd)\n", "                pass\n")
+NO_FILES = ("storage_local_files.py", "os.fsync(self.fd)", "pass")
+NO_FOLDERS = ("storage_local.py", " os.fsync(fd)\n", " pass\n")
 
 
 class Bench:

@@ -66,6 +66,7 @@ def test_made_by_the_app_then_served_by_nginx(nginx: Nginx, alice: Person) -> No
         header: nginx.ask(path).headers[header] for header in (*ALWAYS, *OF_BYTES)
     }
     # only what was asked past nginx has come to the app since
+    until(lambda: asked_of_the_app(nginx, path) >= 1 + len(cases), "log")
     assert asked_of_the_app(nginx, path) == 1 + len(cases)
     # with the file its thumbnail is gone at once
     nginx.server.ask("/api/files/delete", alice.by_token | {"file": name})
