@@ -170,9 +170,13 @@ class Bucket:
 
     def list(self, prefix: str) -> Iterator[str]:
         """The keys that begin with `prefix`, without it."""
+        return (name for name, _ in self.list_sizes(prefix))
+
+    def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """The same, with the bytes of their objects."""
         for page in self._pages("list_objects_v2", Prefix=prefix):
             for entry in page.get("Contents", ()):
-                yield entry["Key"].removeprefix(prefix)
+                yield entry["Key"].removeprefix(prefix), int(entry["Size"])
 
     def list_uploads(self, prefix: str) -> Iterator[tuple[str, str, datetime]]:
         """The uploads by parts that have not ended: key, id and when they began."""

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from flask import Flask
 
+import cli_move
 import cli_opening
 import cli_people
 import cli_upkeep
@@ -16,7 +17,13 @@ import models
 
 def register(app: Flask) -> None:
     """Give `app` the commands. None of them needs a working configuration to be listed."""
-    for command in (migrate, config, *cli_people.COMMANDS, *cli_upkeep.COMMANDS):
+    for command in (
+        migrate,
+        config,
+        *cli_people.COMMANDS,
+        *cli_upkeep.COMMANDS,
+        *cli_move.COMMANDS,
+    ):
         app.cli.add_command(command)
 
 

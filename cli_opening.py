@@ -22,6 +22,7 @@ import config as configuration
 import credentials
 import lock
 import models
+import move
 import restore
 import start
 from archive import BackupError
@@ -38,7 +39,7 @@ def told() -> Iterator[None]:
     """Whatever goes wrong inside is told in clear lines, and ends the command with status 1."""
     try:
         yield
-    except (configuration.ConfigError, start.StartError, BackupError) as error:
+    except (configuration.ConfigError, start.StartError, BackupError, move.MoveError) as error:
         fail(*error.faults)
     except (ServiceError, credentials.SecretError) as error:
         fail(str(error))
@@ -64,10 +65,15 @@ def opened(
         stack.callback(store.close)
         stack.callback(models.close_database)
         models.open_database(
-            config.database.url, durable=config.storage.durable, before_commit=store.sync
+            config.database.url,
+            durable=config.storage.durable,
+            before_commit=store.sync,
+            backend=config.storage.backend,
         )
         if check_schema:
             start.require_schema()
+            if (elsewhere := move.find_elsewhere(config.storage.backend)) is not None:
+                click.echo(elsewhere, err=True)
         yield config, store
 
 

@@ -23,6 +23,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"(?P<number>[0-9]{1,8})(?P<unit>[mhdw])", re.ASCII)
 
 Backend = Literal["local", "s3"]
+BACKENDS = get_args(Backend)
 LogFormat = Literal["text", "json"]
 StripMetadata = Literal["listed", "all", "off"]
 ShitpostMode = Literal["allowed", "off", "always"]
@@ -262,7 +263,7 @@ class Storage:
         "true", "Wait for the disk; false is quicker, and a crash loses files."
     )
     backend: Backend = _choice(
-        get_args(Backend), "Where the files are: in that folder, or in a bucket by S3's protocol."
+        BACKENDS, "Where the files are: in that folder, or in a bucket by S3's protocol."
     )
     endpoint: str = _field(
         "",

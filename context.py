@@ -40,7 +40,10 @@ def open_services(config: Config) -> Services:
     """
     storage = open_storage(config)
     has_wal = models.open_database(
-        config.database.url, durable=config.storage.durable, before_commit=storage.sync
+        config.database.url,
+        durable=config.storage.durable,
+        before_commit=storage.sync,
+        backend=config.storage.backend,
     )
     return Services(
         config=config,

@@ -61,7 +61,16 @@ def load_secret(path: Path) -> bytes:
     return secret
 
 
-def _make_secret(path: Path) -> None:
+def keep_secret(path: Path, secret: bytes) -> None:
+    """Put a secret of another place at `path`, where none is yet; whole or not at all.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    _make_secret(path, secret)
+
+
+def _make_secret(path: Path, secret: bytes = b"") -> None:
     """Make a secret, whole or not at all: cut short, the next call makes it anew. Of several
     processes that want to, one does."""
     ready = path.with_name(f"{path.name}.new")
@@ -73,7 +82,7 @@ def _make_secret(path: Path) -> None:
             ready.unlink(missing_ok=True)
             return
         file.truncate()
-        file.write(secrets.token_bytes(32))
+        file.write(secret or secrets.token_bytes(32))
         file.flush()
         os.fsync(file.fileno())
         os.rename(ready, path)

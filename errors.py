@@ -119,6 +119,10 @@ class Busy(ServiceError):
     status = 503
 
 
+class Moving(Busy):
+    """Nothing is written here while the host is moved to another database or file store."""
+
+
 class Unavailable(Busy):
     """A part that this server needs does not answer just now."""
 

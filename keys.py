@@ -1,12 +1,13 @@
 """Keys of people: API keys for the f0ckm API, registration keys for an invite-only host."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import audit
 import credentials
 import models
 import statements
-from errors import Conflict, Invalid, NotFound
+from errors import Conflict, Invalid, Moving, NotFound
 from models import ApiKey, RegistrationKey, User
 
 MAX_API_KEYS = 100
@@ -71,7 +72,8 @@ def find_sender(key: str) -> int | None:
     moment = models.now()
     if last_used is None or moment - last_used >= USED_GRAIN:
         this = ApiKey.id == key_id
-        models.write(ApiKey.update(last_used=moment).where(this).execute, of_user=user_id)
+        with suppress(Moving):  # it can be read meanwhile
+            models.write(ApiKey.update(last_used=moment).where(this).execute, of_user=user_id)
     return user_id
 
 

@@ -1,6 +1,6 @@
 """The tables, and the one way to write to them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from peewee import (
 )
 from playhouse.migrations import Runner
 
+import home
 from errors import Unavailable
 from fields import IdField, MomentField
 from sqlite import Sqlite
@@ -330,9 +331,20 @@ class Audit(Table):
     target = CharField(max_length=64)
 
 
+class Home(Table):
+    """Where this host's rows and files are, once it has been moved; see home.py. One row."""
+
+    number = IntegerField(primary_key=True)
+    state = CharField(max_length=8)
+    database = CharField(max_length=500)  # the other one, without its password
+    storage = CharField(max_length=8)  # local, s3
+    since = MomentField()
+
+
 TABLES = [
     User, ApiKey, RegistrationKey, Item, Resumable, Expired, Tag, ItemTag, Comment, Session, Report,
     RefusedContent, Notice, Failure, Counter, Day, Audit, Album, AlbumItem,
+    Home,
 ]  # fmt: skip
 
 
@@ -340,11 +352,13 @@ class Engine(Protocol):
     """A database that was opened: SQLite's or PostgreSQL's way to do what models need.
 
     Attributes:
+        backend: where this process keeps files.
         handle: what peewee speaks to; each thread connects by itself.
         has_wal: False on an SQLite file where no file locks work.
         before_commit: brings to disk what the rows of a write speak of.
     """
 
+    backend: str
     handle: Database
     has_wal: bool
     before_commit: Callable[[], None]
@@ -352,6 +366,7 @@ class Engine(Protocol):
     def connect(self) -> None: ...
     def run(self, work: Callable[[], T], of_user: int | None) -> T: ...
     def exclusive(self) -> AbstractContextManager[None]: ...
+    def fill(self, into: str, width: int, rows: Iterable[tuple[Any, ...]]) -> None: ...
     def turn(self, kind: str) -> AbstractContextManager[bool]: ...
     def has_space(self) -> bool: ...
     def size(self) -> int: ...
@@ -365,7 +380,11 @@ _engine: Engine | None = None
 
 
 def open_database(
-    where: Path | str, *, durable: bool = True, before_commit: Callable[[], None] = lambda: None
+    where: Path | str,
+    *,
+    durable: bool = True,
+    before_commit: Callable[[], None] = lambda: None,
+    backend: str = "",
 ) -> bool:
     """Make this the database of this process. Threads connect by themselves and stay connected.
 
@@ -375,6 +394,8 @@ def open_database(
         durable: False commits without waiting for the disk.
         before_commit: called in every write before its commit, to bring to disk what the row
             speaks of; when it raises, the write is rolled back.
+        backend: where this process keeps files; when they have been moved elsewhere, nothing is
+            written.
 
     Returns:
         False for an SQLite file that has no write-ahead log, since no file locks work there.
@@ -383,16 +404,7 @@ def open_database(
         OSError, peewee.OperationalError, errors.Unavailable: it cannot be opened.
     """
     global _engine
-    engine: Engine
-    if str(where).startswith("postgresql://"):
-        try:  # only who uses it needs psycopg
-            from postgres import Postgres
-        except ImportError as error:
-            told = f"PostgreSQL: there is no Python package {error.name}"
-            raise Unavailable(f"{told}; run: make setup WITH=postgres") from error
-        engine = Postgres(str(where), durable, before_commit)
-    else:
-        engine = Sqlite(Path(str(where).removeprefix("sqlite:///")), durable, before_commit)
+    engine = engine_of(where, durable=durable, before_commit=before_commit, backend=backend)
     database.initialize(engine.handle)
     _engine = engine
     try:
@@ -401,6 +413,25 @@ def open_database(
         close_database()
         raise
     return engine.has_wal
+
+
+def engine_of(
+    where: Path | str, *, durable: bool, before_commit: Callable[[], None], backend: str
+) -> Engine:
+    """The engine for a database, as `open_database` takes them; nothing is connected yet.
+
+    Raises:
+        OSError, errors.Unavailable: the SQLite file cannot be opened, or a package is missing.
+    """
+    if str(where).startswith("postgresql://"):
+        try:  # only who uses it needs psycopg
+            from postgres import Postgres
+        except ImportError as error:
+            told = f"PostgreSQL: there is no Python package {error.name}"
+            raise Unavailable(f"{told}; run: make setup WITH=postgres") from error
+        return Postgres(str(where), durable, before_commit, backend)
+    path = Path(str(where).removeprefix("sqlite:///"))
+    return Sqlite(path, durable, before_commit, backend)
 
 
 def close_database() -> None:
@@ -439,6 +470,7 @@ def write(work: Callable[[], T], *, of_user: int | None = None) -> T:
         what `work` returned, once it is committed.
 
     Raises:
+        errors.Moving: the host is being moved.
         errors.NoSpace: the database has no room.
         errors.Unavailable, errors.Busy: it does not answer, or not in time.
         errors.Unsure: it does not answer any more, and may have committed.
@@ -447,9 +479,25 @@ def write(work: Callable[[], T], *, of_user: int | None = None) -> T:
     return _opened().run(work, of_user)
 
 
+def write_home(work: Callable[[], T]) -> T:
+    """Run `work` in a transaction, even while the host is being moved: for the move itself."""
+    with _opened().exclusive(), database.atomic():
+        return work()
+
+
+def find_home() -> Home | None:
+    """Where the host is, once it has been moved."""
+    return Home.get_or_none(Home.number == 1)
+
+
+def is_open() -> bool:
+    """Whether writes are taken here: not while the host is being moved."""
+    return home.is_open(database.execute_sql(home.SELECT).fetchall(), _opened().backend)
+
+
 def turn(kind: str) -> AbstractContextManager[bool]:
-    """Whether nobody else, on whatever host, is at this kind of work (timer); then nobody is until
-    this is left."""
+    """Whether nobody else, on whatever host, is at this kind of work (timer, move); then nobody is
+    until this is left."""
     return _opened().turn(kind)
 
 
@@ -490,10 +538,15 @@ def unknown_migrations() -> list[str]:
     return [row.name for row in _runner().status() if row.path is None]
 
 
-def migrate() -> list[str]:
-    """Apply what is pending, one process at a time. Returns the names that were applied."""
-    with _opened().exclusive():
-        return list(_runner().up())
+def migrate(engine: Engine | None = None) -> list[str]:
+    """Apply what is pending, one process at a time. Returns the names that were applied.
+
+    Args:
+        engine: of another database than the open one.
+    """
+    engine = engine or _opened()
+    with engine.exclusive():
+        return list(Runner(engine.handle, str(MIGRATIONS)).up())
 
 
 def _opened() -> Engine:

@@ -3,7 +3,7 @@
 import logging
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -12,13 +12,19 @@ from psycopg import Error
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
+import home
 from errors import Busy, NoSpace, Unavailable, Unsure
 
 log = logging.getLogger("kissa")
 PATIENCE = 10.0  # seconds in which a commit whose answer was lost is asked about
 _LOCKS = 0x4B697373  # the first half of our advisory locks' keys; the second is one of these:
 _WRITING, _MIGRATING = 1, 2
-_TURNS = {"timer": 3}
+_TURNS = {"timer": 3, "move": 4}
+_HOLD_USER = (
+    'with held as (select 1 from "user" where id = %s for no key update)'
+    " select (select count(*) from held), home.state, home.storage"
+    " from (values (1)) as one (number) left join home using (number)"
+)
 _WAITED = 10_000  # milliseconds for a lock
 _GONE = "The database does not answer just now; try again soon."
 _DEFAULTS = {
@@ -117,13 +123,16 @@ class Postgres:
     Args:
         url: as libpq takes it, https://www.postgresql.org/docs/15/libpq-connect.html.
         durable: False commits without waiting for the server's disk.
-        before_commit: see `models.open_database`.
+        before_commit, backend: see `models.open_database`.
     """
 
     has_wal = True
 
-    def __init__(self, url: str, durable: bool, before_commit: Callable[[], None]) -> None:
+    def __init__(
+        self, url: str, durable: bool, before_commit: Callable[[], None], backend: str
+    ) -> None:
         self.before_commit = before_commit
+        self.backend = backend
         given: dict[str, Any] = conninfo_to_dict(url)
         options = f"-c lock_timeout={_WAITED} -c jit=off"
         if not durable:
@@ -183,6 +192,18 @@ class Postgres:
         finally:
             run(f"set lock_timeout = {_WAITED}")
 
+    def fill(self, into: str, width: int, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Insert very many rows, within a transaction, into a table and its columns as SQL."""
+        try:
+            with (
+                self.handle.connection().cursor() as cursor,
+                cursor.copy(f"copy {into} from stdin") as table,
+            ):
+                for row in rows:
+                    table.write_row(row)
+        except Error as error:
+            raise _translated(error) or DatabaseError(_first_line(error)) from error
+
     @contextmanager
     def turn(self, kind: str) -> Iterator[bool]:
         """Whether nobody else is at this kind of work; then nobody is, until this is left."""
@@ -219,16 +240,23 @@ class Postgres:
         """Nothing is held beside the connections."""
 
     def _enter(self, of_user: int | None) -> str:
-        """Take the locks of a write. Returns the transaction's id, to ask about it later."""
+        """Take the locks of a write, and see that it may be: the second statement sees what
+        whoever had the first lock for themself has left.
+
+        Returns:
+            the transaction's id, to ask about it later.
+        """
         shared = "" if of_user is None else "_shared"
         row = self.handle.execute_sql(
             f"select pg_current_xact_id()::text, pg_advisory_xact_lock{shared}(%s, %s)",
             (_LOCKS, _WRITING),
         ).fetchone()
-        if of_user is not None:
-            self.handle.execute_sql(
-                'select 1 from "user" where id = %s for no key update', (of_user,)
-            )
+        if of_user is None:
+            found = self.handle.execute_sql(home.SELECT).fetchall()
+        else:
+            held = self.handle.execute_sql(_HOLD_USER, (of_user,)).fetchone()
+            found = [held[1:]] if held[1] is not None else []
+        home.require_open(found, self.backend)
         return str(row[0])
 
     def _require_committed(self, transaction: str, error: _Unanswered) -> None:

@@ -6,12 +6,13 @@ database keeps its hash (OWASP Session Management Cheat Sheet).
 
 import re
 import secrets
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import credentials
 import models
-from errors import NotFound
+from errors import Moving, NotFound
 from models import Session, User
 
 IDLE = timedelta(days=14)
@@ -69,7 +70,8 @@ def find(secret: str) -> tuple[Session, User] | None:
     if moment - session.last_seen > SEEN_GRAIN:
         this = Session.id == session.id
         touch = Session.update(last_seen=moment).where(this)
-        models.write(touch.execute, of_user=session.user_id)
+        with suppress(Moving):  # it can be read meanwhile
+            models.write(touch.execute, of_user=session.user_id)
     return session, session.user
 
 

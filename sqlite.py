@@ -1,7 +1,7 @@
 """The database as one SQLite file: the default."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 from peewee import Database, PeeweeException, SqliteDatabase
 
+import home
 import lock
 from space import Gauge
 from writer import Writer
@@ -30,17 +31,20 @@ class Sqlite:
     Args:
         path: the file; created with mode 0600 when missing.
         durable: False commits without fsync.
-        before_commit: see `models.open_database`.
+        before_commit, backend: see `models.open_database`.
 
     Raises:
         OSError, peewee.OperationalError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, durable: bool, before_commit: Callable[[], None]) -> None:
+    def __init__(
+        self, path: Path, durable: bool, before_commit: Callable[[], None], backend: str
+    ) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._path = path
         self.before_commit = before_commit
-        self.writer = Writer(path, lambda: self.before_commit())
+        self.backend = backend
+        self.writer = Writer(path, lambda: self.before_commit(), self._require_open)
         self._space = Gauge(partial(os.statvfs, str(path.parent)))
         self.has_wal = self.writer.can_lock
         pragmas = {
@@ -66,6 +70,11 @@ class Sqlite:
         """Nobody else writes meanwhile."""
         return self.writer
 
+    def fill(self, into: str, width: int, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Insert very many rows, within a transaction, into a table and its columns as SQL."""
+        marks = ", ".join("?" * width)
+        self.handle.connection().executemany(f"insert into {into} values ({marks})", rows)
+
     @contextmanager
     def turn(self, kind: str) -> Iterator[bool]:
         """Whether nobody else is at this kind of work; then nobody is, until this is left."""
@@ -78,6 +87,9 @@ class Sqlite:
             yield True
         finally:
             os.close(held)
+
+    def _require_open(self) -> None:
+        home.require_open(self.handle.execute_sql(home.SELECT).fetchall(), self.backend)
 
     def has_space(self) -> bool:
         """Whether the file's filesystem keeps its reserve."""

@@ -13,6 +13,7 @@ import config as configuration
 import credentials
 import lock
 import models
+import move
 import restore
 import upkeep
 from archive import BackupError
@@ -86,10 +87,15 @@ def _prepare(config: Config, held: int, notes: list[str]) -> Started:
     if not config.storage.durable:
         notes.append("durable = false: a power cut loses the last uploads")
     if not models.open_database(
-        config.database.url, durable=config.storage.durable, before_commit=store.sync
+        config.database.url,
+        durable=config.storage.durable,
+        before_commit=store.sync,
+        backend=config.storage.backend,
     ):
         notes.append("this filesystem has no file locks: journal_mode=PERSIST instead of WAL")
     require_schema()
+    if (elsewhere := move.find_elsewhere(config.storage.backend)) is not None:
+        raise StartError([elsewhere])
     if not accounts.secret_fits(_secret(config)):
         path = credentials.secret_path(config.database.path)
         raise StartError([f"{path}: this secret does not belong to the database; restore its own"])

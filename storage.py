@@ -396,6 +396,29 @@ class Storage(ABC):
             NoSpace: the disk is full.
         """
 
+    # For a move from one place to another
+
+    @abstractmethod
+    def open_whole(self, name: str, *, where: Where) -> BinaryIO | None:
+        """A public or waiting file for who reads all of it, or None."""
+
+    @abstractmethod
+    def bring(self, source: BinaryIO, name: str, *, where: Where) -> tuple[int, bytes]:
+        """Keep all of `source` under this very name, which is free, as a public or waiting file.
+
+        Returns:
+            the size and the SHA-256 of what was read, and is kept: that was seen to.
+
+        Raises:
+            NoSpace: there is no room for it.
+            FileExistsError: the name is not free.
+        """
+
+    @abstractmethod
+    def list_sizes(self, *, where: Where) -> Iterator[tuple[str, int]]:
+        """The names of all public or waiting files with their bytes; foreign files are passed
+        over."""
+
     # For the sweep: names of our pattern only, with the moment (seconds since 1970) of their link
 
     @abstractmethod

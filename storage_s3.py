@@ -1,5 +1,7 @@
 """The files in a bucket of an S3 server, which several hosts may share."""
 
+import base64
+import hashlib
 import re
 import tempfile
 import threading
@@ -250,6 +252,46 @@ class S3Storage(Storage):
 
     def new_thumbnail(self) -> NewThumbnail:
         return S3NewThumbnail(self._bucket, self._key("", "thumbnails"), self._rules.directory)
+
+    # For a move
+
+    def open_whole(self, name: str, *, where: Where) -> BinaryIO | None:
+        key = self._key(name, where)
+        try:
+            found = self._bucket.ask("get_object", Key=key)
+        except FileNotFoundError:
+            return None
+        status = Status(size=int(found["ContentLength"]), modified=found["LastModified"])
+        return S3File(self._bucket, key, status, found["Body"])
+
+    def bring(self, source: BinaryIO, name: str, *, where: Where) -> tuple[int, bytes]:
+        key, headers = self._key(name, where), self._headers(name, is_public=where == "public")
+        with S3Incoming(self._bucket, key, name, headers, self._only_new) as incoming:
+            while block := source.read(MIB):
+                incoming.write(block)
+            if incoming.is_small:  # then the server sees to it that these are the bytes
+                digest = hashlib.md5(incoming.content, usedforsecurity=False).digest()
+                headers["ContentMD5"] = base64.b64encode(digest).decode()
+                self._bucket.put(key, incoming.content, headers, only_new=False)
+            else:
+                incoming.seal()
+                self._require_same(key, incoming)
+                incoming.is_kept = True
+            return incoming.size, incoming.sha256
+
+    def _require_same(self, key: str, incoming: S3Incoming) -> None:
+        with self._bucket.ask("get_object", Key=key)["Body"] as body, reading():
+            kept = hashlib.sha256()
+            while block := body.read(MIB):
+                kept.update(block)
+        if kept.digest() != incoming.sha256:
+            raise Unavailable("The file store keeps other bytes than it was sent.")
+
+    def list_sizes(self, *, where: Where) -> Iterator[tuple[str, int]]:
+        pattern = NAME_PATTERN if where == "public" else TEMPORARY_PATTERN
+        for name, size in self._bucket.list_sizes(self._key("", where)):
+            if pattern.fullmatch(name):
+                yield name, size
 
     # For the sweep
 

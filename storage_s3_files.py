@@ -150,20 +150,21 @@ class S3Incoming(Incoming):
 
 
 class S3File(io.BufferedReader):
-    """An object open for reading: asked for from where it is read, and again after a seek."""
+    """An object open for reading: asked for from where it is read, and again after a seek; `body`
+    is an answer that begins at its beginning."""
 
-    def __init__(self, where: Bucket, key: str, status: Status) -> None:
-        super().__init__(_Stream(where, key, status.size), _BUFFER)
+    def __init__(self, where: Bucket, key: str, status: Status, body: Any = None) -> None:
+        super().__init__(_Stream(where, key, status.size, body), _BUFFER)
         self.status = status
 
 
 class _Stream(io.RawIOBase):
-    def __init__(self, where: Bucket, key: str, size: int) -> None:
+    def __init__(self, where: Bucket, key: str, size: int, body: Any) -> None:
         self._bucket = where
         self._key = key
         self._size = size
         self._place = 0
-        self._body: Any = None
+        self._body = body
 
     def readable(self) -> bool:
         return True

@@ -5,6 +5,7 @@ import threading
 
 import expiry
 import models
+from errors import Moving
 from storage import Storage
 
 EVERY = 20.0  # seconds; a file is to be gone within a minute of its time
@@ -43,6 +44,8 @@ class Timer:
                     with models.turn("timer") as is_ours:
                         if is_ours:
                             expiry.end_due(self._store)
+                except Moving:
+                    pass  # who has moved goes on with it
                 except Exception:
                     log.exception("files whose time is over could not be deleted; trying again")
         finally:

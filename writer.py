@@ -43,10 +43,17 @@ class Writer:
     Args:
         path: the database; the lock lies beside it.
         before_commit: brings to disk what the rows speak of; when it raises, all is rolled back.
+        before_work: sees, inside the transaction, that anything may be written at all.
     """
 
-    def __init__(self, path: Path, before_commit: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        before_commit: Callable[[], None],
+        before_work: Callable[[], None] = lambda: None,
+    ) -> None:
         self.before_commit = before_commit
+        self.before_work = before_work
         self.file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.can_lock = True
         try:
@@ -129,6 +136,7 @@ class Writer:
             with self:
                 batch = self._take()
                 with database.atomic("IMMEDIATE"):
+                    self.before_work()
                     for job in batch:
                         self._run_job(database, job, alone=len(batch) == 1)
                     self.before_commit()

@@ -17,7 +17,12 @@ from tests.installation import Installation
 PAGE = (Path(__file__).parent.parent / "docs/commands.md").read_text()
 OURS = {"config"} | {
     str(command.name)
-    for command in (cli.migrate, *cli.cli_people.COMMANDS, *cli.cli_upkeep.COMMANDS)
+    for command in (
+        cli.migrate,
+        *cli.cli_people.COMMANDS,
+        *cli.cli_upkeep.COMMANDS,
+        *cli.cli_move.COMMANDS,
+    )
 }
 
 
@@ -36,6 +41,7 @@ COMMANDS = commands()
 BROKEN = [
     "create-admin root", "set-password root", "role root user", "quota root 5", "users", "invite",
     "ban root", "unban root", "token-reset root", "sweep", "check", "backup /nowhere/x", "stats",
+    "move --to-storage s3", "move --undo",
 ]  # fmt: skip
 
 
@@ -57,7 +63,15 @@ def test_documentation_and_commands_name_each_other() -> None:
 def test_documentation_names_every_option_for_scripts(name: str) -> None:
     section = re.split(r"(?m)^#+ ", PAGE.split(f"### flask {name}", 1)[1])[0]
     options = {option for param in COMMANDS[name].params for option in param.opts}
-    for option in options & {"--json", "--force", "--hash", "--nginx", "--verify", "--show"}:
+    for option in options & {
+        "--json",
+        "--force",
+        "--hash",
+        "--nginx",
+        "--verify",
+        "--show",
+        "--undo",
+    }:
         assert option in section
 
 

@@ -14,6 +14,7 @@ LAYERS = {
     "space": 0,
     "lock": 0,
     "fields": 0,
+    "home": 0,
     "names": 0,
     "media": 0,
     "bucket": 0,

@@ -7,6 +7,8 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 from werkzeug.exceptions import HTTPException
 
 import auth
+import home
+import models
 from blueprints import conditional
 from blueprints.answers import with_headers_of
 from blueprints.web import static_files
@@ -47,6 +49,7 @@ def page(template: str, status: int = 200, **values: object) -> Response:
     conditional.leave_out(nonce)
     viewer = auth.find_viewer()
     shared = {"site": config.site, "viewer": viewer, "nonce": nonce, "static": static}
+    shared["banner"] = home.BANNER if status < 500 and _is_moving() else ""
     # Where choosing a theme leads back to: the path of a deletion link holds a secret, which is
     # not written into a page; nor is that of a link that leads nowhere.
     may_return = status < 400 and request.method != "POST" and "/delete/" not in request.path
@@ -65,6 +68,15 @@ def page(template: str, status: int = 200, **values: object) -> Response:
     response.headers["Cache-Control"] = "no-store" if viewer else "no-cache"
     response.vary.add("Cookie")
     return response
+
+
+def _is_moving() -> bool:
+    """Whether visitors are told why nothing can be changed. A page that needs no database is shown
+    without one."""
+    try:
+        return not models.is_open()
+    except ServiceError:
+        return False
 
 
 def static(name: str) -> str:

@@ -43,6 +43,10 @@ SAFEGUARDS = {
         ),
         guards=(f"{ORDER}an_upload", f"{FAILING}[fsync file-5]"),
     ),
+    "no write while the host is moved": Safeguard(
+        changes=(("writer.py", "                    self.before_work()\n", ""),),
+        guards=("tests/test_move.py::test_who_may_write[moving-local-False]",),
+    ),
     "fsync of a piece": Safeguard(
         changes=(
             ("storage_local_partial.py", "            os.fsync(self.fd)\n", "            pass\n"),
