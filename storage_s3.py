@@ -262,7 +262,10 @@ class S3Storage(Storage):
         except FileNotFoundError:
             return None
         status = Status(size=int(found["ContentLength"]), modified=found["LastModified"])
-        return S3File(self._bucket, key, status, found["Body"])
+        if status.size > MIB:
+            return S3File(self._bucket, key, status, found["Body"])
+        with reading(), found["Body"] as body:
+            return S3Whole(body.read(), status.modified)
 
     def bring(self, source: BinaryIO, name: str, *, where: Where) -> tuple[int, bytes]:
         key, headers = self._key(name, where), self._headers(name, is_public=where == "public")

@@ -133,6 +133,28 @@ def test_there_and_back(moving: Moving) -> None:
         assert models.total("files") == total
 
 
+def test_ceph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgresql: Cluster, ceph: S3Server
+) -> None:
+    """A server that checks what it is told, and keeps a taken name."""
+    moving = Moving(tmp_path, monkeypatch, postgresql, ceph.bucket())
+    moving.installation.person("alice")
+    moving.fill(FILES)
+    moving.installation.upload(1, os.urandom(1024) * 9000)
+    moving.installation.upload(1, b"waiting", "pending")
+    rows, files = moving.rows("home"), moving.files()
+    moving.does(*moving.away())
+    moving.at("away")
+    begins(moving)
+    assert (moving.rows("away"), moving.objects()) == (rows, files)
+    for path in moving.installation.uploads.glob("F00000*"):
+        path.unlink()
+    assert moving.does(*moving.home()).startswith("10 files of 60 B copied")
+    moving.at("home")
+    begins(moving)
+    assert (moving.rows("home"), moving.files()) == (rows, files)
+
+
 def test_one_of_the_two(moving: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
     """First the files, then the rows, then back in the other order."""
     rows, files = moving.rows("home"), moving.files()
