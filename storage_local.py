@@ -112,11 +112,12 @@ class LocalStorage(Storage):
 
     def reserve_name(self) -> str:
         name = random_name(32)
-        self._touched(self.resumable)
         try:
             os.close(os.open(name, _FOR_MAKING, 0o644, dir_fd=self.resumable))
         except OSError as error:
             raise translated(error) from error
+        finally:
+            self._touched(self.resumable)
         return name
 
     def resume(self, name: str, interrupt: Callable[[], None] = lambda: None) -> Partial:
@@ -146,13 +147,14 @@ class LocalStorage(Storage):
     def release(self, pending_name: str, name: str) -> None:
         # Only a crash between release and commit can have left something under a reserved name.
         unlink(name, self._root)
-        self._touched(self._root)
         try:
             os.link(pending_name, name, src_dir_fd=self._pending, dst_dir_fd=self._root)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise translated(error) from error
             os.rename(pending_name, name, src_dir_fd=self._pending, dst_dir_fd=self._root)
+        finally:
+            self._touched(self._root)
 
     def withdraw(self, name: str, pending_name: str) -> bool:
         if not self.exists(name):
@@ -325,7 +327,6 @@ class LocalStorage(Storage):
 
     def _link(self, incoming: Incoming, name: str, folder: int) -> bool:
         assert isinstance(incoming, LocalIncoming)
-        self._touched(folder)
         try:
             if incoming.temporary:
                 self._link_named(incoming, name, folder)
@@ -338,6 +339,8 @@ class LocalStorage(Storage):
             return False
         except OSError as error:
             raise translated(error) from error
+        finally:
+            self._touched(folder)
         return True
 
     def _link_named(self, incoming: LocalIncoming, name: str, folder: int) -> None:
@@ -356,6 +359,8 @@ class LocalStorage(Storage):
                 raise
 
     def _touched(self, folder: int) -> None:
+        """Have the next sync bring a folder to disk. After each change and not before it: on
+        PostgreSQL another write's sync may come in between, and would count as this one's."""
         with self._lock:
             self._unsynced.add(folder)
 

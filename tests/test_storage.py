@@ -138,6 +138,30 @@ def test_sync_comes_after_what_it_is_for(
     assert store._unsynced == {store._root}
 
 
+def test_sync_comes_after_a_new_name(store: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On PostgreSQL another write's sync may run just before a name is given."""
+
+    def after_a_sync(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            store.sync()
+            return real(*args, **named)
+
+        return call
+
+    for name in ("link", "rename", "open"):
+        monkeypatch.setattr(os, name, after_a_sync(getattr(os, name)))
+    assert put(store)
+    assert store._root in store._unsynced
+    with store.open() as incoming:
+        incoming.seal()
+        waiting = store.hold(incoming)
+    assert store._pending in store._unsynced
+    store.release(waiting, "released.png")
+    assert store._root in store._unsynced
+    store.reserve_name()
+    assert store.resumable in store._unsynced
+
+
 # The order of things, recorded around the real calls
 
 
