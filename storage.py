@@ -157,7 +157,8 @@ class Partial(ABC):
 
         Args:
             acknowledge: is told how many bytes there are, and how they are found again where
-                their name is not enough; what it refuses, by a ServiceError, is dropped.
+                their name is not enough; what it refuses, by a ServiceError other than Unsure, is
+                dropped.
 
         Raises:
             OSError, NoSpace, Unavailable: nothing of it may be acknowledged.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import media
 from bucket import Bucket
-from errors import Invalid, NotFound, ServiceError, Unavailable
+from errors import Invalid, NotFound, ServiceError, Unavailable, Unsure
 from names import random_name
 from storage import MIB, Incoming, Partial, Status
 from storage_s3_files import PART, S3File
@@ -73,10 +73,9 @@ class S3Partial(Partial):
         counted = self._saved + self._fresh
         try:
             acknowledge(self.size, json.dumps(counted, separators=(",", ":")))
-        except ServiceError:
-            raise
-        except BaseException:
-            self._fresh.clear()  # it may be acknowledged all the same
+        except BaseException as error:
+            if isinstance(error, Unsure) or not isinstance(error, ServiceError):
+                self._fresh.clear()  # it may be acknowledged all the same
             raise
         self._saved = counted
         self._fresh = []

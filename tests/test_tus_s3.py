@@ -17,7 +17,7 @@ import pytest
 import resumable
 import storage_s3_partial
 import upkeep
-from errors import Conflict
+from errors import Conflict, Unsure
 from models import Item, Resumable
 from resumable import Desk, Sender
 from storage_s3_files import PART
@@ -232,7 +232,7 @@ def test_what_may_be_acknowledged_stays(kissa: BucketKissa, pieces: Pieces) -> N
     """Only a refusal is sure: after any other failure the row may speak of the bytes."""
     path = pieces.begin(10)
     store, name = kissa.services.storage, path.rpartition("/")[2]
-    for error, left in ((Conflict("no"), 0), (OSError("who knows"), 1)):
+    for error, left in ((Conflict("no"), 0), (OSError("who knows"), 1), (Unsure("or that"), 2)):
 
         def fail(size: int, parts: str | None, error: Exception = error) -> None:
             raise error
