@@ -277,6 +277,44 @@ def test_a_failed_approval_leaves_the_item_waiting(
     assert lesser.objects() == {f"files/{item.name}"}
 
 
+def test_a_delete_right_after_an_approval_is_one(
+    begin: Start, lesser: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kissa = begin(lesser, gallery_manual_approval="true")
+    alice, admin = kissa.person("alice"), kissa.person("admin", admin=True)
+    number, end = kissa.item_id(alice), items._end_waiting
+    item = Item.get_by_id(number)
+
+    def delete_then_end(*args: Any) -> None:
+        answer = kissa.post("/api/files/delete", alice.by_token | {"file": item.name})
+        assert answer.status_code == 200
+        end(*args)
+
+    monkeypatch.setattr(items, "_end_waiting", delete_then_end)
+    approve(kissa, admin, number)
+    assert lesser.objects() == set()
+
+
+def test_an_approval_whose_bytes_another_host_takes_back(
+    begin: Start, lesser: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have looked at what an approval cut short an hour ago had left there."""
+    kissa = begin(lesser, gallery_manual_approval="true")
+    alice, admin = kissa.person("alice"), kissa.person("admin", admin=True)
+    number, write = kissa.item_id(alice), models.write
+    item, store = Item.get_by_id(number), kissa.services.storage
+
+    def take_back_then_write(*args: Any, **named: Any) -> Any:
+        if store.withdraw(item.name, item.pending_name):
+            monkeypatch.setattr(models, "write", write)
+        return write(*args, **named)
+
+    monkeypatch.setattr(models, "write", take_back_then_write)
+    approve(kissa, admin, number)
+    assert models.write is write
+    assert lesser.objects() == {f"files/{item.name}"}
+
+
 # Reading
 
 
