@@ -421,7 +421,7 @@ def approve(store: Storage, admin: User, item_id: int) -> None:
 
 def _may_be_public(item_id: int) -> bool:
     """Whether an item is public by somebody else's approval, or may be in a moment."""
-    item = Item.get_or_none(Item.id == item_id)
+    item = _find(item_id)
     return item is not None and item.state != "rejected"
 
 
@@ -450,8 +450,14 @@ def reject(store: Storage, admin: User, item_id: int, reason: str) -> None:
     unlink_and_write(store, lambda: [_waiting(item_id)], work)
 
 
+def _find(item_id: int) -> Item | None:
+    """An item, but none of an account that is being deleted: that has looked already where its
+    bytes lie."""
+    return Item.select(Item).join(User).where(Item.id == item_id, ~User.is_deleting).first()
+
+
 def _waiting(item_id: int) -> Item:
-    item = Item.get_or_none(Item.id == item_id)
+    item = _find(item_id)
     if item is None or (item.state != "pending" and item.reviewed is None):
         raise NotFound("There is no such item in the queue.")
     if item.state != "pending":

@@ -295,6 +295,29 @@ def test_a_delete_right_after_an_approval_is_one(
     assert lesser.objects() == set()
 
 
+@pytest.mark.parametrize("backend", ["local", "s3"])
+def test_an_approval_while_the_account_ends(
+    begin: Start, start: Start, monkeypatch: pytest.MonkeyPatch, request: Any, backend: str
+) -> None:
+    """It would make public what the end of the account has seen waiting."""
+    keys = {"gallery_manual_approval": "true"}
+    is_s3 = backend == "s3"
+    kissa = begin(request.getfixturevalue("lesser"), **keys) if is_s3 else start(**keys)
+    alice, admin = kissa.person("alice"), kissa.person("admin", admin=True)
+    number, unlink, answers = kissa.item_id(alice), items.unlink, []
+
+    def approve_then_unlink(*args: Any) -> None:
+        path = f"/api/v2/queue/{number}/approve"
+        answers.append(kissa.post(path, admin.by_admin_token).status_code)
+        unlink(*args)
+
+    monkeypatch.setattr(items, "unlink", approve_then_unlink)
+    store = kissa.services.storage
+    accounts.delete(store, User.get(User.username == "alice"))
+    assert answers == [404]
+    assert [*store.list_public(), *store.list_pending()] == []
+
+
 def test_an_approval_whose_bytes_another_host_takes_back(
     begin: Start, lesser: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
