@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from peewee import Database, DatabaseError, InterfaceError, OperationalError, PostgresqlDatabase
+from peewee import (
+    Database,
+    DatabaseError,
+    DataError,
+    InterfaceError,
+    OperationalError,
+    PeeweeException,
+    PostgresqlDatabase,
+)
 from psycopg import Error
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
@@ -27,6 +35,15 @@ _HOLD_USER = (
 )
 _WAITED = 10_000  # milliseconds for a lock
 _GONE = "The database does not answer just now; try again soon."
+# What became of a transaction, and whether that is surely ours: a server that crashes forgets ids
+# whose log was not on its disk, and gives them out again. Ours are those that its last checkpoint
+# knew (one follows each crash), and those that began after it.
+_ASKED = """
+    select pg_xact_status(%s::text::xid8),
+        redo_lsn < %s::pg_lsn
+        or (split_part(next_xid, ':', 1)::bigint << 32 | split_part(next_xid, ':', 2)::bigint) > %s
+    from pg_control_checkpoint()
+"""
 _DEFAULTS = {
     "application_name": "kissa",
     "connect_timeout": "3",
@@ -165,7 +182,7 @@ class Postgres:
 
     def run(self, work: Callable[[], Any], of_user: int | None) -> Any:
         """See `models.write`."""
-        transaction = ""
+        transaction = (0, "")
         try:
             with self.handle.atomic():
                 transaction = self._enter(of_user)
@@ -239,16 +256,18 @@ class Postgres:
     def close(self) -> None:
         """Nothing is held beside the connections."""
 
-    def _enter(self, of_user: int | None) -> str:
+    def _enter(self, of_user: int | None) -> tuple[int, str]:
         """Take the locks of a write, and see that it may be: the second statement sees what
         whoever had the first lock for themself has left.
 
         Returns:
-            the transaction's id, to ask about it later.
+            the transaction's id, and how far the server's log was on its disk, to ask about it
+            later.
         """
         shared = "" if of_user is None else "_shared"
         row = self.handle.execute_sql(
-            f"select pg_current_xact_id()::text, pg_advisory_xact_lock{shared}(%s, %s)",
+            "select pg_current_xact_id()::text, pg_current_wal_flush_lsn()::text,"
+            f" pg_advisory_xact_lock{shared}(%s, %s)",
             (_LOCKS, _WRITING),
         ).fetchone()
         if of_user is None:
@@ -257,9 +276,9 @@ class Postgres:
             held = self.handle.execute_sql(_HOLD_USER, (of_user,)).fetchone()
             found = [held[1:]] if held[1] is not None else []
         home.require_open(found, self.backend)
-        return str(row[0])
+        return int(row[0]), str(row[1])
 
-    def _require_committed(self, transaction: str, error: _Unanswered) -> None:
+    def _require_committed(self, transaction: tuple[int, str], error: _Unanswered) -> None:
         """See that a commit was made whose answer was lost.
 
         Raises:
@@ -267,14 +286,22 @@ class Postgres:
             Unsure: nobody can be asked.
         """
         deadline = time.monotonic() + PATIENCE
-        asked, status = "select pg_xact_status(%s::xid8)", ""
+        number, flushed = transaction
         while time.monotonic() < deadline:
-            with suppress(Unavailable):
-                status = self.handle.execute_sql(asked, (transaction,)).fetchone()[0]
-            if status == "committed":
-                return
+            status, is_ours = "", False
+            try:
+                row = self.handle.execute_sql(_ASKED, (number, flushed, number)).fetchone()
+                status, is_ours = row
+            except DataError:
+                status = "aborted"  # forgotten: no transaction has this id yet
+            except (Unavailable, PeeweeException):
+                pass  # whatever it is, it says nothing about the commit
             if status == "aborted":
                 raise Unavailable(_GONE, retry_after=5) from error
+            if status == "committed":
+                if is_ours:
+                    return
+                break
             time.sleep(0.2)
         raise Unsure(_GONE, retry_after=5) from error
 

@@ -150,6 +150,47 @@ def test_a_commit_without_an_answer_is_asked_about(
     assert Item.select().count() == len(kissa.files()) == int(is_made)
 
 
+@pytest.mark.parametrize("others", [0, 9])
+def test_a_crash_before_the_commit(
+    start: Callable[..., Kissa], monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """The server has forgotten our transaction's id, and may give it to others that commit."""
+    commit = peewee.PostgresqlDatabase.commit
+    with cluster(synchronous_commit="on", wal_writer_delay="10s") as running:
+        kissa = start(database_url=running.create("own"))
+        alice = kissa.person("alice")
+
+        def crash(handle: Any) -> None:
+            monkeypatch.setattr(peewee.PostgresqlDatabase, "commit", commit)
+            running.stop(signal.SIGQUIT)
+            running.start()
+            with psycopg.connect(running.url("own"), autocommit=True) as other:
+                for _ in range(others):
+                    other.execute("update counter set value = value")
+            peewee.Database.execute_sql(handle, "select 1")
+
+        monkeypatch.setattr(peewee.PostgresqlDatabase, "commit", crash)
+        assert kissa.upload(alice).status_code == 503
+        assert Item.select().count() == 0
+        assert len(kissa.files()) == (1 if others else 0)  # for the sweep: nobody can be sure
+        assert kissa.upload(alice).status_code == 200
+
+
+def test_a_commit_before_a_crash(own: Kissa, own_cluster: Cluster) -> None:
+    alice, commit = own.person("alice"), peewee.PostgresqlDatabase.commit
+
+    def crash(handle: Any) -> None:
+        commit(handle)
+        own_cluster.stop(signal.SIGQUIT)
+        own_cluster.start()
+        peewee.Database.execute_sql(handle, "select 1")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peewee.PostgresqlDatabase, "commit", crash)
+        assert own.upload(alice).status_code == 200
+    assert Item.select().count() == len(own.files()) == 1
+
+
 @pytest.mark.parametrize("act", ["upload", "approve"])
 def test_bytes_stay_while_nobody_knows(
     start: Callable[..., Kissa], monkeypatch: pytest.MonkeyPatch, act: str
