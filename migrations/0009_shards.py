@@ -26,8 +26,10 @@ begin
     return null;
 end $$
 """,
+    # Before item_counted, by its name: an upload that waits has no share in the counter until it
+    # makes room, and would else take the two rows in another order than those that do not wait.
     """
-create trigger item_dated after insert on item for each row execute function item_dated()
+create trigger item_came after insert on item for each row execute function item_dated()
 """,
 )
 

@@ -257,6 +257,44 @@ def test_counters_of_uploads_and_deletes_at_once_are_right(kissa: Kissa) -> None
     assert models.rows(Day.select(peewee.fn.SUM(Day.uploads))) == [(40,)]
 
 
+def test_an_upload_that_waits_and_makes_room_beside_one_that_does_not(kissa: Kissa) -> None:
+    """Both count in the same rows, and neither waits for what the other holds."""
+    alice, bob = kissa.person("alice"), kissa.person("bob")
+    old = Item.get(Item.name == kissa.upload_name(bob))
+    pid = models.database.execute_sql("select pg_backend_pid()").fetchone()[0]
+    columns = "user_id, original_name, size, sha256, is_oc, is_shitpost, deletion_hash, created"
+    comes = (
+        f"insert into item (name, state, pending_name, {columns})"
+        f" select 'waiting', 'pending', 'x', {columns} from item where id = %s"
+    )
+    waits = "select 1 from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
+
+    def make_room() -> None:
+        deadline = time.monotonic() + 10
+        while True:  # a connection that counts in the same rows
+            with psycopg.connect(**where()) as other:
+                if other.info.backend_pid % 16 != pid % 16:
+                    continue
+                with other.transaction():
+                    other.execute(comes, (old.id,))
+                    held.set()
+                    with psycopg.connect(**where()) as looking:
+                        while not looking.execute(waits, (pid,)).fetchone():
+                            assert time.monotonic() < deadline
+                            time.sleep(0.01)
+                    other.execute("delete from item where id = %s", (old.id,))
+                return
+
+    held = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(make_room)
+        assert held.wait(10)
+        answer = kissa.upload(alice)
+        made.result(30)
+    assert answer.status_code == 200, answer.text
+    assert models.total("files") == 1
+
+
 def test_a_write_of_no_one_user_is_alone(kissa: Kissa, alice: Person) -> None:
     """What it reads stays true until its end."""
     entered, leave, seen = threading.Event(), threading.Event(), []
