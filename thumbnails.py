@@ -170,12 +170,21 @@ def _make(store: Storage, item: Item, key: str) -> BinaryIO:
             return True
 
         is_kept = models.write(work, of_user=item.user_id)
-        if store.is_remote and not is_kept:
+        if store.is_remote and not (is_kept and _has_bytes(store, item)):
+            # There, whoever deletes removes the bytes before the write, and may have done so just
+            # before this came to lie beside them.
             store.discard(name, where="thumbnails")
+            is_kept = False
         found = store.open_thumbnail(key) if is_kept else None
     if found is None:
         raise NotFound(_NONE)
     return found
+
+
+def _has_bytes(store: Storage, item: Item) -> bool:
+    if item.pending_name:
+        return store.changed(item.pending_name, where="pending") is not None
+    return store.exists(item.name)
 
 
 def _is_wanted(item_id: int, key: str) -> bool:

@@ -385,6 +385,31 @@ def test_a_thumbnail_of_what_is_deleted_meanwhile(
     assert lesser.objects() == set()
 
 
+@pytest.mark.parametrize("state", ["public", "waiting"])
+def test_a_thumbnail_of_what_is_just_being_deleted(
+    begin: Start, lesser: Place, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """Its bytes go before its row, and the thumbnail comes in between."""
+    import thumbnails
+
+    kissa = begin(lesser, gallery_manual_approval="true")
+    alice, browser = kissa.person("alice"), Browser(kissa, "alice")
+    if state == "public":
+        path = f"/t/{kissa.upload_name(alice)}"
+    else:
+        path = f"/waiting/{kissa.item_id(alice)}/thumbnail"
+    item, run = Item.get(), thumbnails._run
+
+    def run_then_unlink(*args: Any) -> Any:
+        done = run(*args)
+        items.unlink(kissa.services.storage, [item])
+        return done
+
+    monkeypatch.setattr(thumbnails, "_run", run_then_unlink)
+    assert browser.get(path).status_code == 404
+    assert lesser.objects() == set()
+
+
 def test_albums_texts_and_downloads(begin: Start, place: Place) -> None:
     kissa = begin(place)
     alice = kissa.person("alice")
