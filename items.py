@@ -576,10 +576,23 @@ def undo_releases(store: Storage) -> int:
             return waiting
         return [row for row in waiting if _is_stale(store, row[0])]
 
-    if store.is_remote and not stale():  # looked at outside of a write, since that takes a while
+    # Looked at outside of a write, since that takes a while; there again, but only at those.
+    found = stale() if store.is_remote else []
+    if store.is_remote and not found:
         return 0
-    # In a write, so that no approval is under way meanwhile.
-    return models.write(lambda: sum(store.withdraw(*names) for names in stale()))
+
+    def work() -> int:
+        """Without an approval under way meanwhile."""
+        some = stale() if not store.is_remote else _still_stale(store, found)
+        return sum(store.withdraw(*names) for names in some)
+
+    return models.write(work)
+
+
+def _still_stale(store: Storage, found: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    named = Item.select(Item.name).where(Item.name.in_([name for name, _ in found]), models.PENDING)
+    waiting = {name for (name,) in models.rows(named)}
+    return [row for row in found if row[0] in waiting and _is_stale(store, row[0])]
 
 
 def _is_stale(store: Storage, name: str) -> bool:

@@ -305,10 +305,17 @@ class S3Storage(Storage):
         return self._list("pending", TEMPORARY_PATTERN)
 
     def list_incoming(self) -> Iterator[str]:
-        """The ids of uploads by parts that began more than 24 hours ago and have not ended."""
+        """The ids of uploads by parts that began more than 24 hours ago and have not ended; those
+        that are not ours are passed over."""
+        patterns: dict[Where, re.Pattern[str]] = {
+            "public": NAME_PATTERN, "pending": TEMPORARY_PATTERN
+        }  # fmt: skip
+        ours = "|".join(
+            re.escape(self._key("", at)) + f"(?:{p.pattern})" for at, p in patterns.items()
+        )
         for key, upload, began in self._bucket.list_uploads(self._rules.prefix):
             moment = began.timestamp()
-            if moment <= time.time() - ABANDONED:
+            if re.fullmatch(ours, key, re.ASCII) and moment <= time.time() - ABANDONED:
                 self._abandoned[upload] = key, moment
                 yield upload
 

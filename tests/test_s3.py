@@ -546,6 +546,47 @@ def test_the_sweep(begin: Start, place: Place, monkeypatch: pytest.MonkeyPatch) 
     assert upkeep.look(store).lost == [name]
 
 
+def test_uploads_by_parts_of_others_go_on(
+    begin: Start, lesser: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kissa = begin(lesser)
+    keys = {"files/abcdefg.png", f"pending/{'x' * 32}", "backup/abcdefg.png", "files/UPPER.PNG"}
+    for key in keys:
+        where = {"Bucket": lesser.bucket.name, "Key": lesser.prefix + key}
+        lesser.client().create_multipart_upload(**where)
+    monkeypatch.setattr(storage_s3, "ABANDONED", -60)
+    monkeypatch.setattr(upkeep, "AGE", -60)
+    kissa.upload(kissa.person("alice"))
+    assert upkeep.remove(kissa.services.storage, upkeep.look(kissa.services.storage)) == 2
+    assert set(lesser.uploads()) == {"backup/abcdefg.png", "files/UPPER.PNG"}
+
+
+def test_an_undo_looks_in_its_write_only_at_what_it_found(
+    begin: Start, lesser: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else can write meanwhile, and each look is a request."""
+    kissa = begin(lesser, gallery_manual_approval="true")
+    alice = kissa.person("alice")
+    numbers = [kissa.item_id(alice) for _ in range(3)]
+    lesser.put(f"files/{Item.get_by_id(numbers[1]).name}", b"x")
+    monkeypatch.setattr(items, "_STALE", -60)
+    write, looks = models.write, []
+    store = kissa.services.storage
+    changed = store.changed
+
+    def counted(*args: Any, **named: Any) -> Any:
+        looks.append(args)
+        return changed(*args, **named)
+
+    def counting_write(*args: Any, **named: Any) -> Any:
+        monkeypatch.setattr(store, "changed", counted)
+        return write(*args, **named)
+
+    monkeypatch.setattr(models, "write", counting_write)
+    assert items.undo_releases(store) == 1
+    assert len(looks) == 1
+
+
 def test_a_start_leaves_what_is_young(begin: Start, lesser: Place) -> None:
     kissa = begin(lesser)
     kissa.upload_name(kissa.person("alice"))
