@@ -328,7 +328,7 @@ def test_an_approval_whose_bytes_another_host_takes_back(
     item, store = Item.get_by_id(number), kissa.services.storage
 
     def take_back_then_write(*args: Any, **named: Any) -> Any:
-        if store.withdraw(item.name, item.pending_name):
+        if store.withdraw(item.name, str(item.pending_name)):
             monkeypatch.setattr(models, "write", write)
         return write(*args, **named)
 
