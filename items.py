@@ -186,6 +186,8 @@ def create(
     if store.is_remote:
         with suppress(Unavailable):  # the sweep finds them
             unlink(store, evicted)
+    if file.looks_old:
+        _require_bytes(store, item_id)
     return Created(
         id=item_id,
         name=name,
@@ -194,6 +196,14 @@ def create(
         expires=new.expires,
         album=album,
     )
+
+
+def _require_bytes(store: Storage, item_id: int) -> None:
+    """See that no sweep took a new item's bytes before it had its row; now none does."""
+    for where, name in _places(Item.select().where(Item.id == item_id)):
+        if store.changed(name, where=where) is None:
+            models.write(lambda: Item.delete().where(Item.id == item_id).execute())
+            raise Unavailable
 
 
 def _names(length: int, extension: str, likely: str) -> Iterator[str]:

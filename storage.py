@@ -72,10 +72,13 @@ class Incoming(ABC):
         size: bytes written so far.
         likely_name: the public name under which publishing is quickest, where it was chosen when
             the bytes began to come; empty where any name is as good.
+        looks_old: whether its bytes may be dated so long before their end that a sweep on another
+            host takes them for left behind, as long as they have no row.
     """
 
     size: int = 0
     likely_name: str = ""
+    looks_old: bool = False
 
     @abstractmethod
     def write(self, data: bytes) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -17,6 +18,7 @@ from storage import MIB, Incoming, NewThumbnail, Status
 PART = 8 * MIB  # all but the last have this size, which R2 asks for; at most 10,000 of them
 _WINDOW = MIB  # bytes read at once of a large file that is looked into before it is published
 _BUFFER = 256 * 1024
+_OLD = 1800  # seconds; on some servers an upload by parts is dated by its beginning
 _ATTEMPTS = 3  # of reading on where a connection broke
 
 
@@ -49,6 +51,7 @@ class S3Incoming(Incoming):
         self._window = (0, b"")
         self._headers = headers
         self._only_new = only_new
+        self._began = time.monotonic()
         self.key = key
         self.likely_name = likely_name
         self.size = 0
@@ -59,6 +62,11 @@ class S3Incoming(Incoming):
     def is_small(self) -> bool:
         """Whether all of it is in memory."""
         return not self._upload
+
+    @property
+    def looks_old(self) -> bool:  # type: ignore[override]
+        """See `Incoming`."""
+        return not self.is_small and time.monotonic() > self._began + _OLD
 
     @property
     def content(self) -> bytearray:

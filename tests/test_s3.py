@@ -24,6 +24,7 @@ import items
 import models
 import start as starting
 import storage_s3
+import storage_s3_files
 import upkeep
 from errors import ServiceError
 from models import Item, User
@@ -585,6 +586,27 @@ def test_an_undo_looks_in_its_write_only_at_what_it_found(
     monkeypatch.setattr(models, "write", counting_write)
     assert items.undo_releases(store) == 1
     assert len(looks) == 1
+
+
+def test_a_sweep_just_before_the_row_of_an_upload_that_took_long(
+    begin: Start, lesser: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Amazon dates an upload by parts by its beginning, so that it is no hour young at its end."""
+    kissa = begin(lesser)
+    alice, write = kissa.person("alice"), models.write
+    monkeypatch.setattr(storage_s3_files, "_OLD", -1)
+    monkeypatch.setattr(upkeep, "AGE", -60)
+    assert send(kissa, alice, LARGE, "kept.bin").status_code == 200
+
+    def sweep_then_write(*args: Any, **named: Any) -> Any:
+        monkeypatch.setattr(models, "write", write)
+        store = kissa.services.storage
+        assert upkeep.remove(store, upkeep.look(store)) == 1
+        return write(*args, **named)
+
+    monkeypatch.setattr(models, "write", sweep_then_write)
+    assert send(kissa, alice, LARGE, "swept.bin").status_code == 503
+    assert Item.select().count() == len(lesser.objects()) == 1
 
 
 def test_a_start_leaves_what_is_young(begin: Start, lesser: Place) -> None:
