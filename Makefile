@@ -29,7 +29,7 @@ else
 endif
 
 faults: setup dev test-packages ## every fault, many times over, as root: about half an hour, with figures
-	KISSA_FAULTS=long $(BIN)/python -m pytest -v -s --durations=20 tests/faults $(ARGS)
+	KISSA_FAULTS=long $(BIN)/python -m pytest -v -s --durations=20 tests/faults tests/live/test_move.py $(ARGS)
 
 bench: setup ## measure Kissa beside copyparty and nginx, some minutes: make bench ARGS='uploads memory'
 	@sh bench/setup.sh

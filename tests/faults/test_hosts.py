@@ -94,7 +94,7 @@ def test_nothing_acknowledged_is_lost(hosts: Hosts) -> None:
     record, pause = Record(), threading.Event()
     with Pressing(hosts.port, person, record) as load:
         load.until(40)
-        for turn in range(choose(6, 60)):  # one host a second
+        for turn in range(choose(4, 60)):  # one host a second
             host = hosts.hosts[turn % len(hosts.hosts)]
             host.kill()
             host.spawn()
