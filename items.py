@@ -160,11 +160,11 @@ def create(
         if album is not None:
             albums.append(album, [item_id])
         also(item_id)
+        for victim in victims:
+            _delete_row(victim)
         # Last: up to here, whatever fails leaves them as they were.
         if not store.is_remote:
             unlink(store, victims)
-        for victim in victims:
-            _delete_row(victim)
         evicted.extend(victims)
         return item_id, name, album.name if album else ""
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from werkzeug.test import TestResponse
 
+import items
 import models
 import quota
 import statements
@@ -162,7 +163,7 @@ def test_many_small_ones_for_a_large_one(
     require_agreement(kissa)
 
 
-@pytest.mark.parametrize("what", ["publish", "insert"])
+@pytest.mark.parametrize("what", ["publish", "insert", "delete"])
 def test_an_upload_that_fails_has_deleted_nothing(
     kissa: Kissa, alice: Person, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -174,8 +175,10 @@ def test_an_upload_that_fails_has_deleted_nothing(
     with monkeypatch.context() as patch:
         if what == "publish":
             patch.setattr(kissa.services.storage, "publish", fail)
-        else:
+        elif what == "insert":
             patch.setattr(statements, "insert_item", fail)
+        else:
+            patch.setattr(items, "_delete_row", fail)
         assert post(kissa, alice, QUARTER).status_code == 500
     assert names(alice) == stored
     require_agreement(kissa)
