@@ -9,9 +9,11 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.conftest import Person
 from tests.faults.hosts import Hosts
@@ -25,7 +27,8 @@ ALLOWED = {502, 503, 504}  # 504: nginx waited for a host that waited for who wa
 
 
 class Persistent(Client):
-    """One that goes on after every fault, on a new connection, and takes breath after a refusal."""
+    """One that goes on after every fault, on a new connection, and takes breath after each act:
+    all that is stored is read again at the end."""
 
     def run(self) -> None:
         while not self.stopping.is_set():
@@ -33,8 +36,7 @@ class Persistent(Client):
 
     def upload(self, connection: http.client.HTTPConnection) -> str | None:
         name = super().upload(connection)
-        if name is None:
-            self.stopping.wait(0.05)
+        self.stopping.wait(0.02)
         return name
 
 
@@ -62,25 +64,28 @@ def hosts(ceph: S3Server) -> Iterator[Hosts]:
             hosts.end()
 
 
-def read(hosts: Hosts, name: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", hosts.port, timeout=30)
-    try:
-        connection.request("GET", f"/f/{name}")
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
+def read(hosts: Hosts, names: list[str]) -> Iterator[tuple[str, int, bytes]]:
+    """What each of these is answered with, by clients beside each other."""
+    clients = threading.local()
+
+    def get(name: str) -> tuple[str, int, bytes]:
+        if not hasattr(clients, "session"):
+            clients.session = requests.Session()
+        answer = clients.session.get(f"http://127.0.0.1:{hosts.port}/f/{name}", timeout=30)
+        return name, answer.status_code, answer.content
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        yield from pool.map(get, names)
 
 
 def require_kept(hosts: Hosts, record: Record) -> None:
     """Every acknowledged upload is there, every acknowledged delete gone, and nothing is left."""
-    for name in [*record.kept, *record.uncertain]:
-        status, content = read(hosts, name)
+    for name, status, content in read(hosts, [*record.kept, *record.uncertain]):
         if name in record.kept or status != 404:
             assert status == 200, name
             assert record.fits(name, content), name
-    for name in record.deleted:
-        assert read(hosts, name)[0] == 404, name
+    for name, status, _ in read(hosts, list(record.deleted)):
+        assert status == 404, name
     odd = {status for status, _ in record.odd} - ALLOWED
     assert odd == set(), [one for one in record.odd if one[0] in odd][:5]
     checked = hosts.hosts[0].flask("check")
