@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup serve test faults bench bench-long lint test-packages dev pins clean
+.PHONY: help setup serve test faults bench bench-scaling bench-long lint test-packages dev pins clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -34,6 +34,10 @@ faults: setup dev test-packages ## every fault, many times over, as root: about 
 bench: setup ## measure Kissa beside copyparty and nginx, some minutes: make bench ARGS='uploads memory'
 	@sh bench/setup.sh
 	$(BIN)/python -m bench.run $(ARGS)
+
+bench-scaling: setup dev test-packages ## PostgreSQL with ten million rows, and several servers: see docs/scaling.md
+	@sh bench/setup.sh
+	$(BIN)/python -m bench.scaling $(ARGS)
 
 bench-long: setup ## the same in rounds of five; draws docs/performance.md anew
 	@sh bench/setup.sh

@@ -104,6 +104,17 @@ def _stream(query: Any, key: Any, limit: int | None, offset: int) -> Iterator[tu
         limit = None if limit is None else limit - len(rows)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _List:
+    """The items of a user or of a tag: a query of its `rows`, ordered by `key`, the item's id;
+    `link` is what a tag's query calls its table."""
+
+    rows: Any
+    key: Any
+    link: Any = None
+    tag_id: int = 0
+
+
 class _Walk:
     """A way through the listed items of a filter, along one list that has them in order: all of
     them, those of a rating, of a user, or of a tag.
@@ -124,35 +135,48 @@ class _Walk:
         self.is_empty = False
         if what.ratings is not None:
             self._query = self._query.where(Item.rating.in_(what.ratings))
-        lists: list[tuple[Any, Any]] = []
+        lists: list[_List] = []
         if what.username is not None:
             owner = User.get_or_none(User.username_key == what.username.lower())
             self.is_empty = owner is None
             if owner is not None:
                 self._query = self._query.where(Item.user == owner.id)
-                lists.append((Item.select().where(LISTED, Item.user == owner.id), Item.id))
+                uploads = Item.select().where(LISTED, Item.user == owner.id)
+                lists.append(_List(rows=uploads, key=Item.id))
         for name in what.tags:
             tag = Tag.get_or_none(Tag.name == name)
             if tag is None:
                 self.is_empty = True
                 return
             link = ItemTag.alias()
-            self._query = self._query.join(
-                link, on=((link.item == Item.id) & (link.tag == tag.id)), attr=f"link{tag.id}"
-            ).switch(Item)
-            lists.append((link.select().where(link.tag == tag.id), link.item))
+            rows = link.select().where(link.tag == tag.id)
+            lists.append(_List(rows=rows, key=link.item, link=link, tag_id=tag.id))
         if lists and not self.is_empty:
-            self._choose(lists)
+            self._go_along(self._choose(lists), lists)
 
-    def _choose(self, lists: list[tuple[Any, Any]]) -> None:
-        """Walk along a list that has fewer than SCANNED items left, or a part of the first one."""
-        for place, (rows, key) in enumerate(lists):
-            reach = self._beyond(rows.select(key), key).offset(SCANNED - 1).limit(1)
+    def _choose(self, lists: list[_List]) -> _List:
+        """One that has fewer than SCANNED items left, else the first, and a part of it."""
+        for one in lists:
+            reach = self._beyond(one.rows.select(one.key), one.key).offset(SCANNED - 1).limit(1)
             found = models.rows(reach)
-            if place == 0 or not found:
-                self._key, self._end = key, found[0][0] if found else None
             if not found:
-                return
+                self._end = None
+                return one
+            if one is lists[0]:
+                self._end = found[0][0]
+        return lists[0]
+
+    def _go_along(self, chosen: _List, lists: list[_List]) -> None:
+        """Read `chosen` in its order, and look each of its items up in the others: no joins, of
+        which PostgreSQL would begin with any, or read both whole. With an offset it makes none."""
+        self._key = chosen.key
+        for one in lists:
+            if one.link is not None and one is not chosen:
+                held = one.rows.select(one.key).where(one.key == chosen.key)
+                self._query = self._query.where(fn.EXISTS(held.limit(1).offset(0)))
+        if chosen.link is not None:
+            on = (chosen.link.item == Item.id) & (chosen.link.tag == chosen.tag_id)
+            self._query = self._query.join(chosen.link, on=on, attr="link").switch(Item)
 
     def _beyond(self, query: Any, key: Any) -> Any:
         if self._start is not None:

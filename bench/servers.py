@@ -221,6 +221,7 @@ class Kissa(Server):
         hops: how many proxies are in front; then it is they who are asked.
         preload: a library for LD_PRELOAD.
         app: the WSGI application.
+        more: further configuration, by section.
     """
 
     probe = "/healthz"
@@ -234,11 +235,13 @@ class Kissa(Server):
         hops: int = 0,
         preload: Path | None = None,
         app: str = "app:create_app()",
+        more: dict[str, dict[str, object]] | None = None,
     ) -> None:
         super().__init__(name, folder)
         self.preload, self.app = preload, app
         self.bind = f"127.0.0.1:{self.port}"
         self.token = ""
+        self.more = more or {}
         self._configure(durable, hops)
 
     def _configure(self, durable: bool, hops: int) -> None:
@@ -249,6 +252,8 @@ class Kissa(Server):
             "uploads": {"max_size_mb": 2048, "per_minute": 0},
             "accounts": {"bcrypt_cost": 4},
         }
+        for section, keys in self.more.items():
+            sections[section] = sections.get(section, {}) | keys
         lines = (
             f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
             for section, keys in sections.items()
@@ -284,11 +289,15 @@ class Kissa(Server):
     @property
     def way(self) -> Way:
         if not self.token:
-            login = {"username": "alice", "password": "a-password-for-benchmarks"}
-            self.ask("POST", "/api/user/signup", login)
-            self.token = json.loads(self.ask("POST", "/api/token/get", login)[1])["token"]
+            self.token = self.sign_up("alice")
         url = f"{self.url}/api/files/upload"
         return Way(url=url, field="uploadFile", token=self.token)
+
+    def sign_up(self, username: str) -> str:
+        """The token of a new user."""
+        login = {"username": username, "password": "a-password-for-benchmarks"}
+        self.ask("POST", "/api/user/signup", login)
+        return str(json.loads(self.ask("POST", "/api/token/get", login)[1])["token"])
 
     def sign_in(self) -> str:
         """A browser's cookie of alice."""

@@ -27,7 +27,7 @@ def measure(plan: Plan, results: Results) -> None:
         return
     folder = make_spread(plan.folder / "slow-disk")
     library = folder / "slow_disk.so"
-    _compile(compiler, library)
+    build(compiler, library)
     some: list[Server] = [
         Kissa(SHARED, folder / "shared", preload=library),
         Kissa(EACH, folder / "each", preload=library, app="bench.commit_each:create_app()"),
@@ -45,7 +45,12 @@ def measure(plan: Plan, results: Results) -> None:
                     results.add("slow-disk", server.name, f"p99 {clients}", found.p99)
 
 
-def _compile(compiler: str, library: Path) -> None:
+def build(compiler: str, library: Path) -> None:
+    """Compile it.
+
+    Raises:
+        Failed: it does not compile.
+    """
     command = [compiler, "-shared", "-fPIC", "-O2", "-o", str(library), str(SOURCE), "-ldl"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:

@@ -1,6 +1,6 @@
 -- Uploads of 100 KB (102,400 bytes), each under a name of its own, for wrk.
 -- From the environment: METHOD (POST, or PUT), FIELD (of the file), FORM (name=value, a form field
--- that comes before the file), TOKEN (a header).
+-- that comes before the file), TOKEN (a header; several with commas between, one for each thread).
 local method = os.getenv("METHOD") or "POST"
 local boundary = "----kissabench7f3a9"
 local content = string.rep("0123456789abcdef", 6400)
@@ -14,8 +14,19 @@ local between = "\"\r\nContent-Type: application/octet-stream\r\n\r\n" .. conten
 local number = 0
 
 wrk.method = method
-if os.getenv("TOKEN") then wrk.headers["token"] = os.getenv("TOKEN") end
+local tokens = {}
+for token in (os.getenv("TOKEN") or ""):gmatch("[^,]+") do tokens[#tokens + 1] = token end
 if method == "POST" then wrk.headers["Content-Type"] = "multipart/form-data; boundary=" .. boundary end
+
+local threads = 0
+function setup(thread)
+  thread:set("place", threads)
+  threads = threads + 1
+end
+
+function init(args)
+  if #tokens > 0 then wrk.headers["token"] = tokens[place % #tokens + 1] end
+end
 
 function request()
   number = number + 1

@@ -39,14 +39,26 @@ def run(
     seconds: int,
     environ: dict[str, str],
     headers: dict[str, str] | None = None,
+    threads: int = 1,
 ) -> Answers:
     """Ask `url` for `seconds`, over `clients` connections that are kept, each anew once answered.
+
+    Args:
+        threads: of wrk; up.lua gives each of them a token of its own.
 
     Raises:
         Failed: wrk did not run, or got no answer.
     """
     assert WRK is not None, "there is no wrk"
-    options = [f"-c{clients}", f"-d{seconds}s", "-t1", "--timeout", "30s", "-s", str(HERE / script)]
+    options = [
+        f"-c{clients}",
+        f"-d{seconds}s",
+        f"-t{threads}",
+        "--timeout",
+        "30s",
+        "-s",
+        str(HERE / script),
+    ]
     for name, value in (headers or {}).items():
         options += ["-H", f"{name}: {value}"]
     done = {"DONE": str(HERE / "done.lua")}

@@ -54,12 +54,14 @@ class Cluster:
         self.folder = folder
         self._programs = programs
         self._settings = _SETTINGS | settings
+        self.environ: dict[str, str] = {}  # beside ours, from its next start on
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         if (user := _user()) is not None:
             shutil.chown(folder, user)
-        self._run("initdb", "-U", "kissa", "-A", "trust", "--locale=C", "-E", "UTF8", "--no-sync")
+        if not (folder / "data").exists():
+            self._run("initdb", "-Ukissa", "-Atrust", "--locale=C", "-EUTF8", "--no-sync")
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -86,6 +88,7 @@ class Cluster:
                 stderr=log,
                 user=_user(),
                 cwd="/",
+                env=os.environ | self.environ,
             )
         deadline = time.monotonic() + 60
         while True:
@@ -97,6 +100,12 @@ class Cluster:
                 time.sleep(0.05)
             else:
                 return
+
+    @property
+    def pid(self) -> int:
+        """The id of the process that started all others of it."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it: by SIGINT at once, by SIGQUIT as a crash."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import peewee
@@ -16,6 +17,7 @@ import pytest
 import errors
 import models
 import postgres
+from bench.trips import turns
 from models import Day, Item, Tag, User
 from storage_local import LocalStorage
 from tests.conftest import Kissa, Person
@@ -400,6 +402,20 @@ def test_the_order_of_an_upload(
     monkeypatch.setattr(os, "fsync", noted_fsync)
     assert kissa.upload(alice).status_code == 200
     assert acts == ["sync file", "link", "insert item", "sync uploads", "commit"]
+
+
+def test_an_upload_is_few_round_trips(kissa: Kissa, alice: Person, tmp_path: Path) -> None:
+    """The sender, the rate, the beginning with its locks, rights, rate, row, commit."""
+    for _ in range(8):  # psycopg prepares what it has seen five times
+        kissa.upload(alice)
+    trace = tmp_path / "trace"
+    with trace.open("wb") as file:
+        connection = models.database.obj.connection().pgconn
+        connection.trace(file.fileno())
+        answer = kissa.upload(alice)
+        connection.untrace()
+    assert answer.status_code == 200
+    assert turns(trace.read_text(errors="replace")) == 7
 
 
 # The tables
