@@ -112,8 +112,8 @@ class _Handle(PostgresqlDatabase):
         """
         self._renew()
         entry: _Entry = isolation_level or _Entry()
-        cursor = self.cursor()
         try:
+            cursor = self.cursor()  # which connects, if need be
             with _peewees:  # its exceptions instead of psycopg's
                 # One round trip for several statements; they cannot be prepared together.
                 cursor.execute(entry.sql, prepare=False)
@@ -153,7 +153,7 @@ class _Handle(PostgresqlDatabase):
         """Replace a connection that was lost since its last use: on an idle one there is nothing
         to read, unless the server has said goodbye. So a restart costs no request an error that
         did not run just then."""
-        if self.is_closed():
+        if self.is_closed() or self.in_transaction():
             return
         connection = self.connection()
         if connection.info.transaction_status == TransactionStatus.IDLE and not connection.closed:

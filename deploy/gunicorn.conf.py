@@ -186,6 +186,11 @@ class Worker(ThreadWorker):
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
             for listener in self.sockets:
+                # Who is connected already has perhaps sent an upload, which nobody sends again.
+                before = -1
+                while self.nr_conns != before:
+                    before = self.nr_conns
+                    self.accept(listener)
                 listener.close()
 
 

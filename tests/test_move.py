@@ -320,6 +320,8 @@ def test_no_space(moving: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ended_in_order(moving: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a service manager, or with the connection to the terminal: it takes back what it began."""
+    # As it is in a terminal; a run of tests in the background has it ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
 
         def end(*args: Any, number: int = number) -> None:
@@ -332,6 +334,7 @@ def test_ended_in_order(moving: Moving, monkeypatch: pytest.MonkeyPatch) -> None
             assert moving.run(*moving.away()).exit_code == 1
         begins(moving)
         moving.does("invite")
+    signal.signal(signal.SIGINT, before)
 
 
 def test_two_at_once(moving: Moving) -> None:

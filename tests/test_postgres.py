@@ -103,6 +103,21 @@ def test_a_connection_lost_within_a_write_is_one_503(
     assert Item.select().count() == 1
 
 
+def test_a_write_that_cannot_connect_is_503(kissa: Kissa, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection was lost after the request's first look."""
+    end_connections()
+    handle = models.database.obj
+
+    def refuse() -> None:
+        raise psycopg.OperationalError("the database system is starting up")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(handle, "_connect", refuse)
+        with pytest.raises(errors.Unavailable):
+            models.write(lambda: Tag.create(name="a"))
+    assert models.write(lambda: Tag.create(name="a").id)
+
+
 def test_a_server_that_is_down_is_503_for_every_door(own: Kissa, own_cluster: Cluster) -> None:
     alice = own.person("alice")
     assert own.upload(alice).status_code == 200
