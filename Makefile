@@ -22,7 +22,7 @@ serve: setup ## set up, migrate the database, run the server on [server] bind
 test: setup dev test-packages lint ## set up, lint, run all tests: make test ARGS='-k upload -x'
 ifeq ($(strip $(ARGS)),)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=20 -m 'not alone' tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=20 -m 'not alone' --database postgresql tests --ignore tests/live --ignore tests/faults
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=20 -m 'not alone' --database postgresql tests --ignore tests/live --ignore tests/faults --ignore tests/test_s3.py --ignore tests/test_tus_s3.py
 	$(BIN)/python -m pytest --durations=20 -m alone tests
 else
 	$(BIN)/python -m pytest --durations=20 $(ARGS)

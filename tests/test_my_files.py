@@ -77,7 +77,7 @@ def test_empty(kissa: Kissa, alice: Person) -> None:
         pytest.param("?sort=oldest", ["Banana.txt", "apple.txt", "Cherry ü.txt"], id="oldest"),
         pytest.param("?sort=largest", ["apple.txt", "Cherry ü.txt", "Banana.txt"], id="largest"),
         pytest.param("?sort=name", ["apple.txt", "Banana.txt", "Cherry ü.txt"], id="name"),
-        pytest.param("?q=AN", ["Banana.txt"], id="any case"),
+        pytest.param("?q=ANAN", ["Banana.txt"], id="any case"),
         pytest.param("?q=%C3%9C", ["Cherry ü.txt"], id="any case beyond ASCII"),
         pytest.param("?q=u%CC%88", ["Cherry ü.txt"], id="decomposed"),
         pytest.param("?q=%25", [], id="percent is no wildcard"),
