@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 import credentials
 import models
 import storage
+from sqlite import integrity_faults
 
 VERSION = 1
 MANIFEST = "manifest.json"
@@ -285,12 +286,6 @@ def item_rows(database: sqlite3.Connection) -> Iterator[ItemRow]:
     query = "select id, name, pending_name, size, sha256 from item where state <> 'rejected'"
     for item_id, name, pending, size, sha256 in database.execute(f"{query} order by id"):
         yield ItemRow(item_id, name, pending, Entry(size, sha256.hex()))
-
-
-def integrity_faults(database: sqlite3.Connection) -> list[str]:
-    """What SQLite finds wrong in a database, one line each."""
-    found = [str(row[0]) for row in database.execute("pragma quick_check(10)")]
-    return [] if found == ["ok"] else [f"the database is damaged: {line}" for line in found]
 
 
 def unknown_migrations(database: sqlite3.Connection) -> list[str]:

@@ -16,6 +16,7 @@ import credentials
 import models
 from archive import BackupError, Entry, ItemRow, Manifest, Progress
 from config import Config
+from sqlite import integrity_faults
 from storage import Storage
 from storage_local import LocalStorage
 
@@ -80,7 +81,7 @@ def backup(
         _copy_database(folder / archive.DATABASE)
         made = Made(manifest=manifest)
         with closing(sqlite3.connect(folder / archive.DATABASE, isolation_level=None)) as copied:
-            faults = archive.integrity_faults(copied)
+            faults = integrity_faults(copied)
             if faults:
                 raise BackupError(faults)
             _keep_secret(config, folder, copied, manifest)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from peewee import fn
+
 import archive
 import models
 import upkeep
@@ -140,12 +142,11 @@ def _database_faults() -> list[str]:
         f" {right_files} of {right_size}"
         for user_id, files, size, right_files, right_size in users
     ]
-    row = models.database.execute_sql(
-        "select sum(value), (select count(*) from item where state in ('unlisted', 'listed'))"
-        " from counter where name = 'files' or (name > 'files.' and name < 'files/')"
-    ).fetchone()
-    if row[0] != row[1]:
-        told.append(f"wrong totals: {row[0]} public files instead of {row[1]}")
+    public = Item.state.in_(("unlisted", "listed"))
+    both = Item.select(models.summed("files"), fn.COUNT(Item.id)).where(public)
+    ((kept, right),) = models.rows(both)
+    if kept != right:
+        told.append(f"wrong totals: {kept} public files instead of {right}")
     return told
 
 

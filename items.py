@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -437,7 +437,7 @@ def _may_be_public(item_id: int) -> bool:
 
 def _end_waiting(store: Storage, item: Item) -> None:
     """After an approval: remove the bytes that waited."""
-    with suppress(Unavailable) if store.is_remote else nullcontext():  # the sweep finds them
+    with suppress(Unavailable):  # the sweep finds them
         store.delete_pending(str(item.pending_name))
 
 

@@ -359,10 +359,11 @@ class Engine(Protocol):
     """
 
     backend: str
-    handle: Database
     has_wal: bool
     before_commit: Callable[[], None]
 
+    @property
+    def handle(self) -> Database: ...
     def connect(self) -> None: ...
     def run(self, work: Callable[[], T], of_user: int | None) -> T: ...
     def exclusive(self) -> AbstractContextManager[None]: ...
@@ -508,9 +509,13 @@ def rows(query: Any) -> list[tuple[Any, ...]]:
 
 def total(name: str) -> int:
     """The total that triggers keep under this name (files)."""
-    counted = Counter.select(fn.SUM(Counter.value))
+    return int(summed(name).scalar())
+
+
+def summed(name: str) -> Any:
+    """The query for that total, which is NULL where its row is lost."""
     named = (Counter.name == name) | ((Counter.name > f"{name}.") & (Counter.name < f"{name}/"))
-    return int(counted.where(named).scalar())
+    return Counter.select(fn.SUM(Counter.value)).where(named)
 
 
 def has_space() -> bool:
@@ -530,12 +535,12 @@ def find_damage() -> list[str]:
 
 def pending_migrations() -> list[str]:
     """The names of the migrations that the open database lacks; all of them when it is new."""
-    return [row.name for row in _runner().status() if row.path and not row.applied]
+    return [row.name for row in _runner(_opened()).status() if row.path and not row.applied]
 
 
 def unknown_migrations() -> list[str]:
     """The names of migrations that the open database had from a newer Kissa."""
-    return [row.name for row in _runner().status() if row.path is None]
+    return [row.name for row in _runner(_opened()).status() if row.path is None]
 
 
 def migrate(engine: Engine | None = None) -> list[str]:
@@ -546,7 +551,7 @@ def migrate(engine: Engine | None = None) -> list[str]:
     """
     engine = engine or _opened()
     with engine.exclusive():
-        return list(Runner(engine.handle, str(MIGRATIONS)).up())
+        return list(_runner(engine).up())
 
 
 def _opened() -> Engine:
@@ -554,5 +559,5 @@ def _opened() -> Engine:
     return _engine
 
 
-def _runner() -> Runner:
-    return Runner(database.obj, str(MIGRATIONS))
+def _runner(engine: Engine) -> Runner:
+    return Runner(engine.handle, str(MIGRATIONS))

@@ -152,9 +152,7 @@ def finish(source: Storage, target: Storage, progress: Progress) -> Copied:
         as `copy`.
     """
     copying = _Copy(source, target, progress, verify=False)
-    done = copying.run(also=copying.remove_surplus)
-    target.sync()
-    return done
+    return copying.run(also=copying.remove_surplus)
 
 
 class _Copy:

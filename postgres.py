@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from peewee import (
-    Database,
     DatabaseError,
     DataError,
     InterfaceError,
@@ -93,10 +92,8 @@ class _Handle(PostgresqlDatabase):
             params = [v.replace("\0", "\ufffd") if isinstance(v, str) else v for v in params]
         try:
             return super().execute_sql(sql, params)
-        except (OperationalError, InterfaceError, DatabaseError) as error:
+        except (InterfaceError, DatabaseError) as error:
             translated = _translated(error)
-            if not self.in_transaction():
-                self.drop_broken()
             if translated is None:
                 raise
             raise translated from error
@@ -117,10 +114,9 @@ class _Handle(PostgresqlDatabase):
             with _peewees:  # its exceptions instead of psycopg's
                 # One round trip for several statements; they cannot be prepared together.
                 cursor.execute(entry.sql, prepare=False)
-        except (OperationalError, InterfaceError, DatabaseError) as error:
+        except (InterfaceError, DatabaseError) as error:
             with suppress(PeeweeException):
                 self.rollback()
-            self.drop_broken()
             raise _translated(error) or error from error
         while cursor.nextset():
             if cursor.description:
@@ -144,11 +140,6 @@ class _Handle(PostgresqlDatabase):
         """Whether this thread's connection was lost."""
         return not self.is_closed() and bool(self.connection().closed)
 
-    def drop_broken(self) -> None:
-        """Forget a lost connection, so that the next statement makes a new one."""
-        if self.is_broken():
-            self.close()
-
     def _renew(self) -> None:
         """Replace a connection that was lost since its last use: on an idle one there is nothing
         to read, unless the server has said goodbye. So a restart costs no request an error that
@@ -163,7 +154,8 @@ class _Handle(PostgresqlDatabase):
                 return
             with suppress(Error):
                 connection.execute("select 1")  # a notice is no goodbye
-        self.drop_broken()
+        if self.is_broken():
+            self.close()  # the next statement makes a new one
 
 
 class Postgres:
@@ -193,8 +185,7 @@ class Postgres:
         options = f"{options} {given.pop('options', '')}".strip()
         name = given.pop("dbname", "")
         more = {**_DEFAULTS, **given, "options": options, "prefer_psycopg3": True}
-        self._handle = _Handle(name, **more)
-        self.handle: Database = self._handle
+        self.handle = _Handle(name, **more)
 
     def connect(self) -> None:
         """Connect this thread, for the first time.
@@ -225,10 +216,7 @@ class Postgres:
                 result = work()
                 self.before_commit()
         except _Unanswered as error:
-            self._handle.drop_broken()
             self._require_committed(entry.transaction, error)
-        finally:
-            self._handle.drop_broken()
         return result
 
     @contextmanager

@@ -1,13 +1,14 @@
 """The database as one SQLite file: the default."""
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from peewee import Database, PeeweeException, SqliteDatabase
+from peewee import PeeweeException, SqliteDatabase
 
 import home
 import lock
@@ -55,7 +56,7 @@ class Sqlite:
             "temp_store": "memory",
             "secure_delete": 1,  # as Debian: who is deleted is not left in the file's free pages
         }
-        self.handle: Database = _Handle(str(path), pragmas=pragmas, timeout=5)
+        self.handle = _Handle(str(path), pragmas=pragmas, timeout=5)
 
     def connect(self) -> None:
         """Connect this thread, for the first time."""
@@ -102,10 +103,8 @@ class Sqlite:
 
     def find_damage(self) -> list[str]:
         """What the database finds wrong in itself, one line each."""
-        run = self.handle.execute_sql
-        told = [str(row[0]) for row in run("pragma quick_check(10)").fetchall()]
-        broken = run("pragma foreign_key_check").fetchall()
-        return [f"the database is damaged: {line}" for line in told if line != "ok"] + [
+        broken = self.handle.execute_sql("pragma foreign_key_check").fetchall()
+        return integrity_faults(self.handle.connection()) + [
             f"the database is damaged: a {row[0]} belongs to no {row[2]}" for row in broken
         ]
 
@@ -122,3 +121,9 @@ class Sqlite:
     def close(self) -> None:
         """Give up what is held beside the connections."""
         self.writer.close()
+
+
+def integrity_faults(database: sqlite3.Connection) -> list[str]:
+    """What SQLite finds wrong in a database, one line each."""
+    found = [str(row[0]) for row in database.execute("pragma quick_check(10)")]
+    return [] if found == ["ok"] else [f"the database is damaged: {line}" for line in found]

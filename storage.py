@@ -63,7 +63,21 @@ class Link:
     inner: str = ""
 
 
-class Incoming(ABC):
+class _Closed(ABC):
+    """What is closed when it is left, used as a context manager."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it. May be called again."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Incoming(_Closed):
     """A file being received: written once, hashed on the way, gone unless published.
 
     Use as a context manager: leaving it discards whatever was not published.
@@ -114,14 +128,8 @@ class Incoming(ABC):
     def close(self) -> None:
         """Discard the file unless it was published. May be called again, and never fails."""
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Partial(ABC):
+class Partial(_Closed):
     """An upload that comes in pieces, opened to go on with it. Use as a context manager; leaving it
     keeps what was saved.
 
@@ -183,14 +191,8 @@ class Partial(ABC):
     def close(self) -> None:
         """Leave it to the next request. May be called again."""
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class NewThumbnail(ABC):
+class NewThumbnail(_Closed):
     """A thumbnail being made: bytes under no name yet, gone unless published. Use as a context
     manager.
 
@@ -211,12 +213,6 @@ class NewThumbnail(ABC):
     @abstractmethod
     def close(self) -> None:
         """Discard it unless it was published."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Storage(ABC):
