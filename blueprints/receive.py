@@ -11,6 +11,7 @@ from flask import Flask, Response, g, request
 from werkzeug.wsgi import get_content_length, get_input_stream
 
 import albums
+import cores
 import expiry
 import intake
 import items
@@ -24,6 +25,8 @@ from intake import Received
 from items import Created, NewItem
 from listing import Listing
 from storage import Incoming
+
+SMALL = 1024 * 1024  # bytes of a body; above that a core has enough to do with one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +156,12 @@ class Shortcut:
         """WSGI."""
         endpoint = self._endpoints.get(environ["PATH_INFO"])
         if endpoint is None or environ["REQUEST_METHOD"] != "POST":
+            cores.spread()
             return self.inner(environ, start_response)
+        if 0 < (get_content_length(environ) or 0) <= SMALL:
+            cores.gather()
+        else:
+            cores.spread()
         began = time.perf_counter()
         try:
             services = services_of(self._app)

@@ -243,9 +243,10 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """In each worker, after the fork: open database and files, and look at the clock."""
+    """In each worker, after the fork: open database and files, look at the clock, take a core."""
     global _timer
     import context
+    import cores
     import timer
 
     services = context.attach(worker.app.wsgi(), None)
@@ -253,6 +254,9 @@ def post_worker_init(worker: Any) -> None:
     gc.enable()
     _timer = timer.Timer(services.storage)
     _timer.start()
+    # Workers, and other servers of this machine, mostly take different ones.
+    cores.choose(os.getppid() + worker.age)
+    cores.gather()
 
 
 def worker_exit(server: Any, worker: Any) -> None:

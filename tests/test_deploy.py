@@ -94,7 +94,7 @@ def test_the_services_have_the_same_fence() -> None:
 
     # Only the server has a socket, which gunicorn hands to its own user, and makes thumbnails.
     expected = fence(KISSA)
-    expected["SystemCallFilter"].remove("chown setpriority")
+    expected["SystemCallFilter"].remove("chown setpriority sched_setaffinity")
     for unit in SERVICES:
         if unit != KISSA:
             assert fence(unit) == expected
@@ -138,6 +138,10 @@ def test_thumbnails_may_step_back_under_systemd() -> None:
     thumbnail being made, which must not end the service."""
     assert "setpriority" in " ".join(section(KISSA)["SystemCallFilter"][2:]).split()
     assert one(KISSA, "OOMPolicy") == "continue"
+
+
+def test_uploads_may_share_a_core_under_systemd() -> None:
+    assert "sched_setaffinity" in " ".join(section(KISSA)["SystemCallFilter"][2:]).split()
 
 
 def test_a_stop_waits_for_uploads_in_flight() -> None:

@@ -19,6 +19,7 @@ LAYERS = {
     "media": 0,
     "bucket": 0,
     "turns": 0,
+    "cores": 0,
     "writer": 0,
     "sqlite": 0,
     "postgres": 0,

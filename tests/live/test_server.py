@@ -1,6 +1,7 @@
 """gunicorn with our settings: how it starts, what it refuses, what it logs."""
 
 import json
+import os
 import re
 import socket
 import sqlite3
@@ -44,6 +45,19 @@ def test_from_an_empty_folder_to_an_admin(make_server: Make) -> None:
     server.restart()
     assert server.log.count(hint) == 1
     assert server.stop() == 0
+
+
+def test_each_worker_takes_a_core(make_server: Make) -> None:
+    usable = os.sched_getaffinity(0)
+    server = make_server(server_workers=2)
+    assert server.process is not None
+
+    def homes() -> list[set[int]]:
+        return [os.sched_getaffinity(worker) for worker in server.workers()]
+
+    until(lambda: [len(home) for home in homes()] == [1, 1], "both workers take a core")
+    assert len(set.union(*homes())) == min(2, len(usable))
+    assert os.sched_getaffinity(server.process.pid) == usable
 
 
 def refusal(server: Server) -> list[str]:
