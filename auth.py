@@ -1,5 +1,6 @@
 """From a request's headers to its inputs, its client's address and its User."""
 
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,8 +29,13 @@ def header(name: str) -> str:
 
 def header_of(environ: Environ, name: str) -> str:
     """As `header`, of a request that Flask has not seen: its WSGI environ."""
-    value: str = environ.get(f"HTTP_{name.upper().replace('-', '_')}", "")
-    return intake.decode(value.encode("latin-1", "replace")).strip()
+    value: str = environ.get(_key(name), "")
+    return intake.decode(value.encode("latin-1", "replace")).strip() if value else ""
+
+
+@cache
+def _key(name: str) -> str:
+    return f"HTTP_{name.upper().replace('-', '_')}"
 
 
 def read_input(name: str) -> str:

@@ -26,6 +26,7 @@ from items import Created, NewItem
 from listing import Listing
 from storage import Incoming
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode  # made once; `dumps` would each time
 SMALL = 1024 * 1024  # bytes of a body; above that a core has enough to do with one
 
 
@@ -93,7 +94,8 @@ class Endpoint:
         """
         user_id, received = self._receive(services, environ)
         try:
-            query = parse_qs(environ.get("QUERY_STRING", ""))
+            text = environ.get("QUERY_STRING", "")
+            query = parse_qs(text) if text else {}
             sent = Sent(environ=environ, user_id=user_id, received=received, query=query)
             answer = self.store(services, sent)
             assert received.file is not None
@@ -232,7 +234,7 @@ def answer(services: Services, sent: Sent, created: Created, url: str, document:
     if "text/plain" in accept and "application/json" not in accept:
         kind, text = "text/plain; charset=utf-8", url
     else:
-        kind, text = "application/json", json.dumps(document, separators=(",", ":"))
+        kind, text = "application/json", _to_json(document)
     body = f"{text}\n".encode()
     headers = [
         ("Content-Type", kind),

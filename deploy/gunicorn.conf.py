@@ -169,6 +169,14 @@ class Worker(ThreadWorker):
             again = super().handle(conn)
         return again
 
+    def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
+        """Whether the connection may go on. Of a body that was read to its end gunicorn would look
+        for the rest all the same, with four system calls."""
+        body = conn.parser.mesg.body
+        if keepalive and not body.failed and getattr(body.reader, "length", None) == 0:
+            return True
+        return bool(super()._keepalive_after(conn, keepalive))
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop: at once, or once load balancers have had time to see that /healthz says so."""
         stop, app = super().handle_exit, getattr(self, "wsgi", None)  # not yet, at its start
@@ -249,6 +257,9 @@ def post_worker_init(worker: Any) -> None:
     import cores
     import timer
 
+    # gunicorn asks for some thirty settings at each request, by way of its tables of all settings:
+    # as plain attributes they take 40 µs less.
+    vars(worker.cfg).update({name: one.get() for name, one in worker.cfg.settings.items()})
     services = context.attach(worker.app.wsgi(), None)
     gc.freeze()
     gc.enable()
