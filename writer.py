@@ -3,6 +3,7 @@
 import fcntl
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,22 @@ from peewee import Database, OperationalError
 from errors import NoSpace
 
 MOST = 64  # pieces of work in one transaction
+
+
+class _Coming:
+    """Entered by who will hand work in soon; counts them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._change = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._change:
+            self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._change:
+            self.count -= 1
 
 
 class _Job:
@@ -44,6 +61,11 @@ class Writer:
         path: the database; the lock lies beside it.
         before_commit: brings to disk what the rows speak of; when it raises, all is rolled back.
         before_work: sees, inside the transaction, that anything may be written at all.
+        linger: seconds to wait, before a commit, for those who have said that they come. A commit
+            that waits for the disk needs none: meanwhile the next ones queue.
+
+    Attributes:
+        coming: what who will hand work in soon goes through.
     """
 
     def __init__(
@@ -51,7 +73,11 @@ class Writer:
         path: Path,
         before_commit: Callable[[], None],
         before_work: Callable[[], None] = lambda: None,
+        *,
+        linger: float = 0.0,
     ) -> None:
+        self.coming = _Coming()
+        self._linger = linger
         self.before_commit = before_commit
         self.before_work = before_work
         self.file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -113,6 +139,8 @@ class Writer:
         """Do what waits, and let the first of those that came meanwhile lead. Each thread whose
         work is done is woken by itself: waiting for the turn, it would sit through the next
         commit too."""
+        if self._linger and self.coming.count > len(self._queue):
+            time.sleep(self._linger)
         try:
             self._run_batch(database)
         finally:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
@@ -16,6 +17,7 @@ import expiry
 import intake
 import items
 import metadata
+import models
 from auth import Environ, header_of
 from blueprints.answers import deletion_url, rfc3339
 from body import Stream, large_reads
@@ -160,14 +162,16 @@ class Shortcut:
         if endpoint is None or environ["REQUEST_METHOD"] != "POST":
             cores.spread()
             return self.inner(environ, start_response)
-        if 0 < (get_content_length(environ) or 0) <= SMALL:
+        is_small = 0 < (get_content_length(environ) or 0) <= SMALL
+        if is_small:
             cores.gather()
         else:
             cores.spread()
         began = time.perf_counter()
         try:
             services = services_of(self._app)
-            answer: Answer = endpoint.run(services, environ)
+            with models.expect_write() if is_small else nullcontext():
+                answer: Answer = endpoint.run(services, environ)
         except Exception as error:
             return self._refuse(error, began, environ, start_response)
         start_response("200 OK", answer.headers)

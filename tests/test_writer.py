@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,13 @@ def syncs(tmp_path: Path) -> Iterator[Syncs]:
     models.close_database()
 
 
+def until_there_are(number: int, queue: Sized) -> None:
+    deadline = time.monotonic() + 10
+    while len(queue) < number and time.monotonic() < deadline:
+        threading.Event().wait(0.001)
+    assert len(queue) == number
+
+
 def together(works: list[Callable[[], Any]]) -> list[Any]:
     """Hand all works in while the turn is held, so that they wait together; what each became."""
     outcomes: list[Any] = [None] * len(works)
@@ -54,10 +62,7 @@ def together(works: list[Callable[[], Any]]) -> list[Any]:
     with writer:
         for thread in threads:
             thread.start()
-        deadline = time.monotonic() + 10
-        while len(writer._queue) < len(works) and time.monotonic() < deadline:
-            time.sleep(0.001)
-        assert len(writer._queue) == len(works)
+        until_there_are(len(works), writer._queue)
     for thread in threads:
         thread.join(10)
     return outcomes
@@ -163,3 +168,34 @@ def test_a_lock_that_fails_fails_all_that_waits_and_nothing_after(
 
 def _refuse() -> None:
     raise OSError("no locks")
+
+
+@pytest.mark.parametrize(("durable", "coming", "waits"), [(0, 2, 1), (0, 1, 0), (1, 2, 0)])
+def test_a_commit_that_syncs_nothing_waits_for_who_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: int, coming: int, waits: int
+) -> None:
+    """And for nobody else, or uploads one after the other would each wait in vain."""
+    syncs = Syncs()
+    database.make(tmp_path / "kissa.db")
+    models.open_database(tmp_path / "kissa.db", durable=bool(durable), before_commit=syncs)
+    assert isinstance(models._engine, Sqlite)
+    queue = models._engine.writer._queue
+    second = threading.Thread(target=lambda: models.write(add("second")))
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        second.start()
+        until_there_are(2, queue)
+
+    monkeypatch.setattr("writer.time.sleep", wait)
+    with ExitStack() as expected:
+        for _ in range(coming):
+            expected.enter_context(models.expect_write())
+        models.write(add("first"))
+    if not waits:
+        second.start()
+    second.join(10)
+    assert names() == ["first", "second"]
+    assert (len(waited), syncs.count) == (waits, 2 - waits)
+    models.close_database()
