@@ -266,8 +266,7 @@ def post_worker_init(worker: Any) -> None:
     _timer = timer.Timer(services.storage)
     _timer.start()
     # Workers, and other servers of this machine, mostly take different ones.
-    cores.choose(os.getppid() + worker.age)
-    cores.gather()
+    cores.settle(os.getppid() + worker.age)
 
 
 def worker_exit(server: Any, worker: Any) -> None:

@@ -23,6 +23,7 @@ def given_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(cores, "_all", set())
     yield
     os.sched_setaffinity(0, ALL)
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def mine() -> set[int]:
@@ -45,9 +46,7 @@ def of_a_process() -> set[int]:
 @pytest.mark.parametrize("number", range(3))
 def test_a_thread_gathers_and_spreads(number: int) -> None:
     home = {sorted(ALL)[number % len(ALL)]}
-    cores.choose(number)
-    assert mine() == ALL
-    cores.gather()
+    cores.settle(number)
     assert mine() == home
     # Who is started has its cores from its starter, so a thread that starts anybody spreads before.
     assert in_a_thread(mine) == of_a_process() == home
@@ -56,14 +55,21 @@ def test_a_thread_gathers_and_spreads(number: int) -> None:
 
 
 def test_threads_move_alone() -> None:
-    cores.choose(0)
+    cores.settle(0)
 
-    def gather() -> set[int]:
-        cores.gather()
+    def spread() -> set[int]:
+        cores.spread()
         return mine()
 
-    assert in_a_thread(gather) == {min(ALL)}
-    assert mine() == ALL
+    assert in_a_thread(spread) == ALL
+    assert mine() == {min(ALL)}
+
+
+def test_who_shares_a_core_does_not_interrupt() -> None:
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    cores.settle(0)
+    shared = len(ALL) > 1
+    assert os.sched_getscheduler(0) == (os.SCHED_BATCH if shared else os.SCHED_OTHER)
 
 
 def test_nothing_happens_where_no_core_was_chosen() -> None:
@@ -73,7 +79,7 @@ def test_nothing_happens_where_no_core_was_chosen() -> None:
 
 def test_one_core_is_left_as_it_is() -> None:
     os.sched_setaffinity(0, {max(ALL)})
-    cores.choose(0)
+    cores.settle(0)
     cores.gather()
     cores.spread()
     assert mine() == {max(ALL)}
@@ -87,7 +93,7 @@ def test_cores_that_were_taken_away_are_no_fault(monkeypatch: pytest.MonkeyPatch
 
 def test_small_uploads_share_a_core(kissa: Kissa) -> None:
     alice = kissa.person("alice")
-    cores.choose(1)
+    cores.settle(1)
 
     def after(size: int) -> set[int]:
         sent = form(file("uploadFile", PNG + bytes(size), "cat.png"))
