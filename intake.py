@@ -124,13 +124,8 @@ class _Reader:
                 max_segment_count=MAX_PARTS,
                 header_charset="utf8",
             )
-            while block := _read_block(stream):
-                size += len(block)
-                if size > max_body:
-                    raise TooLarge(too_large(self.max_file))
-                if not parser.closed:
-                    for event in parser.parse(block):
-                        self.take(event)
+            while count := self.take_block(parser, stream, max_body - size):
+                size += count
             parser.close()  # raises when the last boundary has not come
             if size < length:  # RFC 9112 8: incomplete, though the parser has all that it needs
                 raise _Cut
@@ -140,6 +135,17 @@ class _Reader:
             ) from error
         except (MultipartError, UnicodeError, _Cut) as error:
             raise (Invalid if self.has_complete_file else NoFile)(_BROKEN) from error
+
+    def take_block(self, parser: PushMultipartParser, stream: Stream, room: int) -> int:
+        """Read one block of at most `room` bytes, and take what is in it: its size, 0 at the end.
+        Its bytes are gone before the next one comes, or each large upload would hold two."""
+        block = _read_block(stream)
+        if len(block) > room:
+            raise TooLarge(too_large(self.max_file))
+        if block and not parser.closed:
+            for event in parser.parse(block):
+                self.take(event)
+        return len(block)
 
     def take(self, event: Any) -> None:
         if event is None:
