@@ -4,7 +4,7 @@ CPython lets one thread work at a time, and every system call passes that right 
 at once do so some fifty times each. From core to core each time takes a wake-up; on one core it
 takes next to nothing. So small uploads, and the thread that waits for connections, share a core;
 whatever keeps a core busy by itself (large bodies, passwords, pages, child processes) has all of
-them as before.
+them as before. What `settle` says of interrupting holds for all threads that begin after it.
 """
 
 import os

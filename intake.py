@@ -137,8 +137,8 @@ class _Reader:
             raise (Invalid if self.has_complete_file else NoFile)(_BROKEN) from error
 
     def take_block(self, parser: PushMultipartParser, stream: Stream, room: int) -> int:
-        """Read one block of at most `room` bytes, and take what is in it: its size, 0 at the end.
-        Its bytes are gone before the next one comes, or each large upload would hold two."""
+        """Read one block, which may have `room` bytes at most, and take what is in it: its size, 0
+        at the end. It is gone before the next one comes, or each large upload would hold two."""
         block = _read_block(stream)
         if len(block) > room:
             raise TooLarge(too_large(self.max_file))

@@ -14,22 +14,29 @@ from peewee import Database, OperationalError
 from errors import NoSpace
 
 MOST = 64  # pieces of work in one transaction
+SOON = 0.05  # seconds in which who comes is waited for: a client that stalls must not slow others
 
 
 class _Coming:
-    """Entered by who will hand work in soon; counts them."""
+    """Entered by who will hand work in soon."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self._since: dict[int, float] = {}
         self._change = threading.Lock()
 
     def __enter__(self) -> None:
         with self._change:
-            self.count += 1
+            self._since[threading.get_ident()] = time.monotonic()
 
     def __exit__(self, *_: object) -> None:
         with self._change:
-            self.count -= 1
+            del self._since[threading.get_ident()]
+
+    def count(self) -> int:
+        """How many are on their way, without those who have stalled there."""
+        earliest = time.monotonic() - SOON
+        with self._change:
+            return sum(since > earliest for since in self._since.values())
 
 
 class _Job:
@@ -139,7 +146,7 @@ class Writer:
         """Do what waits, and let the first of those that came meanwhile lead. Each thread whose
         work is done is woken by itself: waiting for the turn, it would sit through the next
         commit too."""
-        if self._linger and self.coming.count > len(self._queue):
+        if self._linger and self.coming.count() > len(self._queue):
             time.sleep(self._linger)
         try:
             self._run_batch(database)

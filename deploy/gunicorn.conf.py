@@ -215,6 +215,8 @@ limit_request_line = 8190  # the f0ckm API's fields may come in the query
 logger_class = RequestLog
 accesslog = "-"
 
+# Workers take different cores, and not every server of this machine begins with the same one.
+_first_core = os.urandom(1)[0]
 _started: start.Started | None = None
 _timer: timer.Timer | None = None
 
@@ -265,8 +267,7 @@ def post_worker_init(worker: Any) -> None:
     gc.enable()
     _timer = timer.Timer(services.storage)
     _timer.start()
-    # Workers, and other servers of this machine, mostly take different ones.
-    cores.settle(os.getppid() + worker.age)
+    cores.settle(_first_core + worker.age)
 
 
 def worker_exit(server: Any, worker: Any) -> None:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sized
-from contextlib import ExitStack
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -170,11 +170,39 @@ def _refuse() -> None:
     raise OSError("no locks")
 
 
-@pytest.mark.parametrize(("durable", "coming", "waits"), [(0, 2, 1), (0, 1, 0), (1, 2, 0)])
+@contextmanager
+def on_its_way() -> Iterator[None]:
+    """Another thread has said that it comes."""
+    has_come, ends = threading.Event(), threading.Event()
+
+    def come() -> None:
+        with models.expect_write():
+            has_come.set()
+            ends.wait(10)
+
+    thread = threading.Thread(target=come)
+    thread.start()
+    assert has_come.wait(10)
+    yield
+    ends.set()
+    thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("durable", "coming", "soon", "waits"),
+    [(0, 2, 60, 1), (0, 1, 60, 0), (0, 2, 0, 0), (1, 2, 60, 0)],
+    ids=["comes", "nobody comes", "has stalled", "syncs"],
+)
 def test_a_commit_that_syncs_nothing_waits_for_who_comes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: int, coming: int, waits: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    durable: int,
+    coming: int,
+    soon: int,
+    waits: int,
 ) -> None:
     """And for nobody else, or uploads one after the other would each wait in vain."""
+    monkeypatch.setattr("writer.SOON", soon)
     syncs = Syncs()
     database.make(tmp_path / "kissa.db")
     models.open_database(tmp_path / "kissa.db", durable=bool(durable), before_commit=syncs)
@@ -189,9 +217,7 @@ def test_a_commit_that_syncs_nothing_waits_for_who_comes(
         until_there_are(2, queue)
 
     monkeypatch.setattr("writer.time.sleep", wait)
-    with ExitStack() as expected:
-        for _ in range(coming):
-            expected.enter_context(models.expect_write())
+    with on_its_way() if coming > 1 else nullcontext(), models.expect_write():
         models.write(add("first"))
     if not waits:
         second.start()
