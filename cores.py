@@ -4,7 +4,7 @@ CPython lets one thread work at a time, and every system call passes that right 
 at once do so some fifty times each. From core to core each time takes a wake-up; on one core it
 takes next to nothing. So small uploads, and the thread that waits for connections, share a core;
 whatever keeps a core busy by itself (large bodies, passwords, pages, child processes) has all of
-them as before. What `settle` says of interrupting holds for all threads that begin after it.
+them as before.
 """
 
 import os
@@ -24,10 +24,6 @@ def settle(number: int) -> None:
     if len(usable) > 1:
         _all, _home = set(usable), {usable[number % len(usable)]}
         gather()
-        with suppress(OSError):
-            # Who has waited for disk or network goes on when the one at work waits in turn, and not
-            # at once, to find CPython's lock taken: a third fewer switches (SCHED_BATCH, sched(7)).
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def gather() -> None:

@@ -23,7 +23,6 @@ def given_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(cores, "_all", set())
     yield
     os.sched_setaffinity(0, ALL)
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def mine() -> set[int]:
@@ -63,13 +62,6 @@ def test_threads_move_alone() -> None:
 
     assert in_a_thread(spread) == ALL
     assert mine() == {min(ALL)}
-
-
-def test_who_shares_a_core_does_not_interrupt() -> None:
-    assert os.sched_getscheduler(0) == os.SCHED_OTHER
-    cores.settle(0)
-    shared = len(ALL) > 1
-    assert os.sched_getscheduler(0) == (os.SCHED_BATCH if shared else os.SCHED_OTHER)
 
 
 def test_nothing_happens_where_no_core_was_chosen() -> None:

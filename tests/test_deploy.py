@@ -94,7 +94,7 @@ def test_the_services_have_the_same_fence() -> None:
 
     # Only the server has a socket, which gunicorn hands to its own user, and makes thumbnails.
     expected = fence(KISSA)
-    allowed = "chown setpriority sched_setaffinity sched_setscheduler"
+    allowed = "chown setpriority sched_setaffinity"
     expected["SystemCallFilter"].remove(allowed)
     for unit in SERVICES:
         if unit != KISSA:
@@ -142,9 +142,7 @@ def test_thumbnails_may_step_back_under_systemd() -> None:
 
 
 def test_uploads_may_share_a_core_under_systemd() -> None:
-    allowed = " ".join(section(KISSA)["SystemCallFilter"][2:]).split()
-    assert {"sched_setaffinity", "sched_setscheduler"} <= set(allowed)
-    assert one(KISSA, "RestrictRealtime") == "yes"  # of the second no more than what is harmless
+    assert "sched_setaffinity" in " ".join(section(KISSA)["SystemCallFilter"][2:]).split()
 
 
 def test_a_stop_waits_for_uploads_in_flight() -> None:
