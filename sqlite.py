@@ -73,8 +73,8 @@ class Sqlite:
         return self.writer.run(self.handle, work)
 
     def expect(self) -> AbstractContextManager[None]:
-        """Say, until this is left, that a write will come: others wait a little to share it."""
-        return self.writer.coming
+        """See `models.expect_write`."""
+        return self.writer.expect()
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Nobody else writes meanwhile."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,6 @@ class Writer:
         before_work: sees, inside the transaction, that anything may be written at all.
         linger: seconds to wait, before a commit, for those who have said that they come. A commit
             that waits for the disk needs none: meanwhile the next ones queue.
-
-    Attributes:
-        coming: what who will hand work in soon goes through.
     """
 
     def __init__(
@@ -83,7 +81,7 @@ class Writer:
         *,
         linger: float = 0.0,
     ) -> None:
-        self.coming = _Coming()
+        self._coming = _Coming()
         self._linger = linger
         self.before_commit = before_commit
         self.before_work = before_work
@@ -120,6 +118,10 @@ class Writer:
         """Give the lock's descriptor back."""
         os.close(self.file)
 
+    def expect(self) -> AbstractContextManager[None]:
+        """Say, until this is left, that work will come: others wait a little to share a commit."""
+        return self._coming if self._linger else nullcontext()
+
     def run(self, database: Database, work: Callable[[], Any]) -> Any:
         """Run `work` in a transaction of `database`, with whatever else waits, and commit.
 
@@ -146,7 +148,7 @@ class Writer:
         """Do what waits, and let the first of those that came meanwhile lead. Each thread whose
         work is done is woken by itself: waiting for the turn, it would sit through the next
         commit too."""
-        if self._linger and self.coming.count() > len(self._queue):
+        if self._linger and self._coming.count() > len(self._queue):
             time.sleep(self._linger)
         try:
             self._run_batch(database)

@@ -42,7 +42,7 @@ def syncs(tmp_path: Path) -> Iterator[Syncs]:
 def until_there_are(number: int, queue: Sized) -> None:
     deadline = time.monotonic() + 10
     while len(queue) < number and time.monotonic() < deadline:
-        threading.Event().wait(0.001)
+        threading.Event().wait(0.001)  # not time.sleep, in whose place a test puts this
     assert len(queue) == number
 
 
