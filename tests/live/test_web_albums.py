@@ -95,6 +95,7 @@ def test_order_by_keys(site: Site, visit: Visit, device: str) -> None:
     page = visitor.open(path)
     settle(page)  # so that no thumbnail is left to be made, and refused, meanwhile
     page.get_by_role("link", name="Arrange").click()
+    page.wait_for_url("**?arrange=1")  # loaded: the buttons are there before who listens to them
     grip = page.get_by_role("button", name="Move view-3.jpg")
     grip.focus()
     for key, order, said in (
