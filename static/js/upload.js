@@ -262,13 +262,18 @@ function offerAlbum(address, title) {
   albums.append(link);
 }
 
+function take() {
+  add([...input.files]);
+  input.value = "";
+}
+
 function pasted(text) {
   const stamp = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
   return new File([text], `paste-${stamp}.txt`, { type: "text/plain" });
 }
 
 input.required = false;
-input.addEventListener("change", () => { add([...input.files]); input.value = ""; });
+input.addEventListener("change", take);
 form.addEventListener("submit", (event) => { event.preventDefault(); input.click(); });
 
 document.addEventListener("paste", (event) => {
@@ -299,3 +304,4 @@ window.addEventListener("beforeunload", (event) => {
 });
 
 list();
+if (input.files.length) take(); // chosen before this script was here

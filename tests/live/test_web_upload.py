@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.conftest import PNG, Person
 from tests.live.browser import (
@@ -92,6 +92,17 @@ def test_pick_several_and_copy_the_links(visitor: Visitor) -> None:
     visitor.watch.require_clean()
     page.goto(links[2])
     assert page.evaluate("document.body.innerText || document.images.length")
+
+
+def test_what_is_chosen_before_the_script_has_come(visitor: Visitor) -> None:
+    page, held = visitor.page, list[Route]()
+    page.route("**/upload.js*", lambda route: held.append(route))
+    with page.expect_request("**/upload.js*"):
+        page.goto(f"{URL}/upload", wait_until="commit")
+    pick(page, file("early.png"))
+    held[0].continue_()
+    expect(entry(page, "early.png").locator(".state")).to_have_text("done")
+    visitor.watch.require_clean()
 
 
 def test_drop(visitor: Visitor) -> None:
