@@ -71,6 +71,9 @@ class Writer:
         before_work: sees, inside the transaction, that anything may be written at all.
         linger: seconds to wait, before a commit, for those who have said that they come. A commit
             that waits for the disk needs none: meanwhile the next ones queue.
+
+    Attributes:
+        within: entered by the thread that works, while it does.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Writer:
     ) -> None:
         self._coming = _Coming()
         self._linger = linger
+        self.within: AbstractContextManager[None] = nullcontext()
         self.before_commit = before_commit
         self.before_work = before_work
         self.file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -172,7 +176,7 @@ class Writer:
         try:
             with self:
                 batch = self._take()
-                with database.atomic("IMMEDIATE"):
+                with self.within, database.atomic("IMMEDIATE"):
                     self.before_work()
                     for job in batch:
                         self._run_job(database, job, alone=len(batch) == 1)

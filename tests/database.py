@@ -3,6 +3,7 @@
 import functools
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import models
@@ -24,3 +25,12 @@ def _template() -> bytes:
         models.close_database()
         assert not path.with_name("kissa.db-wal").exists()  # all of it is in the file
         return path.read_bytes()
+
+
+def trace(listen: Callable[[str], object] | None) -> None:
+    """Tell `listen` every statement to SQLite of this thread, read or written; None ends it."""
+    for connection in (
+        models.database.connection(),
+        models.write(lambda: models.database.connection()),
+    ):
+        connection.set_trace_callback(listen)

@@ -14,6 +14,7 @@ import albums
 import models
 from albums import MAX_TITLE
 from models import Album, AlbumItem, Item, User
+from tests import database
 from tests.conftest import PNG, Clock, Kissa, Person
 from tests.multipart import BOUNDARY
 from tests.people import OURS, Browser, approve, audit, error_of
@@ -144,11 +145,10 @@ def test_a_refused_upload_makes_no_album(start: Callable[..., Kissa]) -> None:
 @pytest.mark.sqlite  # by its trace
 def test_an_upload_without_album_asks_nothing_more(kissa: Kissa, alice: Person) -> None:
     asked: list[str] = []
-    connection = models.database.obj.connection()
     kissa.upload(alice)
-    connection.set_trace_callback(asked.append)
+    database.trace(asked.append)
     kissa.upload(alice)
-    connection.set_trace_callback(None)
+    database.trace(None)
     assert len(asked) > 3
     assert not [sql for sql in asked if "album" in sql.lower()]
 

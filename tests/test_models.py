@@ -223,10 +223,16 @@ def test_failure_in_sqlite_itself_is_the_one_told(path: Path) -> None:
         models.write(lambda: models.ApiKey.insert(
             user=7, key_hash=b"", name="x", last4="abcd"
         ).execute())  # fmt: skip
-    models.database.execute_sql("pragma query_only = 1")
+
+    def create_without_the_right() -> None:
+        models.database.execute_sql("pragma query_only = 1")
+        try:
+            Tag.create(name="x")
+        finally:
+            models.database.execute_sql("pragma query_only = 0")
+
     with pytest.raises(OperationalError, match="readonly"):
-        models.write(lambda: Tag.create(name="x"))
-    models.database.execute_sql("pragma query_only = 0")
+        models.write(create_without_the_right)
     models.write(lambda: Tag.create(name="x"))
 
 

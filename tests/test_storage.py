@@ -17,6 +17,7 @@ from errors import NoSpace
 from models import Item
 from space import reserve
 from storage_local import LocalStorage
+from tests import database
 from tests.conftest import PNG, Kissa, Person
 from tests.multipart import NEKOS, UNANNOUNCED, both_endpoints, check_refused, send
 from tests.pieces import by_token
@@ -198,7 +199,7 @@ class Recorder:
         patch.setattr(os, "fsync", noted_fsync)
         patch.setattr(os, "link", noted_link)
         patch.setattr(os, "unlink", noted_unlink)
-        models.database.obj.connection().set_trace_callback(self._statement)
+        database.trace(self._statement)
 
     def _statement(self, sql: str) -> None:
         words = sql.lower().replace('"', "").replace("or ignore ", "").split()
@@ -223,7 +224,7 @@ def recorder(kissa: Kissa, alice: Person, monkeypatch: pytest.MonkeyPatch) -> It
     kissa.list_item(alice)  # the key's last use is noted, and its tags are there
     recorder = Recorder(kissa, monkeypatch)
     yield recorder
-    models.database.obj.connection().set_trace_callback(None)
+    database.trace(None)
 
 
 @pytest.mark.sqlite

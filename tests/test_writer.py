@@ -1,5 +1,6 @@
 """Work that waits together shares a commit, and nothing else: not its failures, not its result."""
 
+import fcntl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sized
@@ -44,6 +45,54 @@ def until_there_are(number: int, queue: Sized) -> None:
     while len(queue) < number and time.monotonic() < deadline:
         threading.Event().wait(0.001)  # not time.sleep, in whose place a test puts this
     assert len(queue) == number
+
+
+def connection() -> int:
+    return id(models.database.connection())
+
+
+def refuse() -> None:
+    raise ValueError("no")
+
+
+def test_all_threads_write_with_one_connection_and_read_with_their_own(syncs: Syncs) -> None:
+    def look() -> None:
+        own = connection()
+        used.append((own, models.write(connection)))
+        with pytest.raises(ValueError, match="no"):
+            models.write(refuse)
+        assert connection() == own
+        models.disconnect()
+
+    used: list[tuple[int, int]] = []
+    look_at = [threading.Thread(target=look) for _ in range(2)]
+    for thread in look_at:
+        thread.start()
+    for thread in look_at:
+        thread.join()
+    (first, writing), (second, writing_too) = used
+    assert writing == writing_too
+    assert writing not in (first, second)
+
+
+def test_without_a_write_ahead_log_a_thread_writes_where_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.make(tmp_path / "kissa.db")
+    real = fcntl.flock
+
+    def fail(file: int, kind: int) -> None:
+        if kind & fcntl.LOCK_SH:
+            raise OSError
+        real(file, kind)
+
+    monkeypatch.setattr("writer.fcntl.flock", fail)
+    assert not models.open_database(tmp_path / "kissa.db")
+    cursor = models.database.execute_sql("select name from sqlite_master")
+    assert cursor.fetchone()  # and others follow: on two connections, the write would wait for it
+    assert models.write(connection) == connection()
+    models.write(lambda: Tag.create(name="new"))
+    models.close_database()
 
 
 def together(works: list[Callable[[], Any]]) -> list[Any]:
