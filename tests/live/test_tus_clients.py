@@ -148,7 +148,9 @@ def test_tus_js_goes_on_by_itself(nginx: Nginx, client: TusJs, film: Path) -> No
         code, answers = client.send(wire.url, retryDelays=[0, 100, 500], chunkSize=PIECE)
     assert wire.cuts == []
     assert (code, answers[-1]) == (0, {"done": True})
-    assert [one["status"] for one in answers if one.get("method") == "HEAD"] == [200] * 3
+    asked = [one["status"] for one in answers if one.get("method") == "HEAD"]
+    assert len(asked) >= 3  # one after each cut; more where the server still reads what was cut
+    assert set(asked) == {200}
     require_whole(nginx, film, answers[-2]["file"])
     assert answers[-2]["deletion"].startswith(f"http://{SITE}/delete/")
 
