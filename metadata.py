@@ -16,6 +16,7 @@ from storage import Incoming, Storage
 
 Outcome = Literal["removed", "clean", "unparsed", "untouched"]
 HEADER = "X-Metadata"  # of the answer to an upload
+KEPT = ("unparsed", "untouched")  # outcomes that leave a file as it is, whatever is in it
 _WISHES = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),

@@ -474,8 +474,9 @@ def test_what_the_upload_page_offers(
 ) -> None:
     kissa = host(uploads_default_expiry=usual, uploads_max_expiry=most)
     text = Browser(kissa, "alice").text("/upload")
-    assert re.findall(r"<option[^>]*>([^<]*)</option>", text) == offered
-    for value in re.findall(r'<option value="([^"]*)"', text):
+    [choice] = re.findall(r'name="expires">(.*?)</select>', text)
+    assert re.findall(r"<option[^>]*>([^<]*)</option>", choice) == offered
+    for value in re.findall(r'<option value="([^"]*)"', choice):
         answer = upload(kissa, "web", field=value)
         assert answer.status_code == 200, (value, answer.text)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from models import Item
+from tests import forms
 from tests.conftest import Kissa, Person
 from tests.multipart import (
     NEKOS,
@@ -118,6 +120,36 @@ def test_the_upload_page(kissa: Kissa, alice: Person, accept: str) -> None:
         answer = home.client.post("/upload", data=data, headers=OURS | {"Accept": accept})
         assert answer.status_code == 200
         assert answer.headers.get("X-Metadata") == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("listed", {"": "taken out for the gallery", "yes": "taken out", "no": "left in"}),
+        ("all", {"": "taken out", "no": "left in"}),
+        ("off", {"": "left in", "yes": "taken out"}),
+    ],
+)
+def test_the_upload_page_asks(start: Start, mode: str, options: dict[str, str]) -> None:
+    kissa = start(uploads_strip_metadata=mode)
+    kissa.person("alice")
+    text = Browser(kissa, "alice").text("/upload")
+    [choice] = re.findall(r'name="strip-metadata">(.*?)</select>', text)
+    assert dict(re.findall(r'<option value="(\w*)">([^<]*)<', choice)) == options
+
+
+@pytest.mark.parametrize(
+    ("name", "wish", "is_told"),
+    [("cat.jpg", "yes", False), ("notes.txt", "yes", True), ("notes.txt", "", False)],
+)
+def test_the_plain_page_says_when_nothing_was_taken_out(
+    kissa: Kissa, alice: Person, name: str, wish: str, is_told: bool
+) -> None:
+    content = TAGGED["jpeg"] if name == "cat.jpg" else b"notes"
+    body = forms.form(forms.field("strip-metadata", wish), forms.file("file", content, name))
+    answer = Browser(kissa, "alice").client.post("/upload", headers=OURS, **body)
+    assert answer.status_code == 200
+    assert ("Nothing was taken out of it" in answer.text) is is_told
 
 
 def test_the_quota_counts_what_is_left(start: Start) -> None:

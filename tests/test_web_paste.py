@@ -8,7 +8,7 @@ import pytest
 
 import pastes
 import texts
-from models import Item, User
+from models import Album, AlbumItem, Item, User
 from tests.conftest import Kissa, Person
 from tests.forms import field, form
 from tests.people import OURS, Browser
@@ -165,6 +165,18 @@ def test_the_largest_paste(kissa: Kissa, home: Browser) -> None:
 def test_other_forms_stay_small(kissa: Kissa, home: Browser) -> None:
     parts = form(field("username", "x" * MIB), field("password", "y"))
     assert home.client.post("/signin", headers=OURS, **parts).status_code == 413
+
+
+def test_into_an_album(kissa: Kissa, home: Browser) -> None:
+    answer = home.post("/paste", text="one\n", album=" Notes ")
+    album = Album.get()
+    assert (album.title, [album.id]) == ("Notes", [row.album.id for row in AlbumItem.select()])
+    assert f'<a href="http://kissa.example/a/{album.name}">' in answer.text
+    assert '<option value="Notes">' in home.text("/paste")
+    refused = home.post("/paste", text="two\n", album="x" * 101)
+    assert refused.status_code == 400
+    assert f'value="{"x" * 101}"' in refused.text
+    assert Item.select().count() == 1
 
 
 def test_what_is_refused_is_still_in_the_form(kissa: Kissa, home: Browser) -> None:

@@ -3,6 +3,7 @@
 from flask import Response, request
 from flask.typing import ResponseReturnValue
 
+import albums
 import auth
 import expiry
 import items
@@ -12,6 +13,7 @@ from blueprints.web import bp, page
 from context import get_config, get_services, get_storage
 from errors import ServiceError
 from items import NewItem
+from models import User
 
 # A form may send each line end as two bytes; and what stands around the text.
 _BODY = 2 * pastes.MAX + 64 * 1024
@@ -20,8 +22,7 @@ _BODY = 2 * pastes.MAX + 64 * 1024
 @bp.get("/paste")
 def paste_form() -> ResponseReturnValue:
     """The page."""
-    auth.require_viewer()
-    return _form()
+    return _form(auth.require_viewer())
 
 
 @bp.post("/paste")
@@ -37,13 +38,14 @@ def paste() -> ResponseReturnValue:
         language = request.form.get("language", "")
         name = pastes.name_for(request.form.get("title", ""), language, text)
         expires = expiry.check(config.uploads, request.form.get("expires", ""))
-        new = NewItem(user_id=user.id, original_name=name, expires=expires)
+        album = albums.read_title(request.form.get("album", ""))
+        new = NewItem(user_id=user.id, original_name=name, album=album, expires=expires)
         with store.open() as file:
             file.write(text.encode())
             created = items.create(config, store, new, file)
             get_services().metrics.count_upload("web", file.size)
     except ServiceError as error:
-        return _form(error)
+        return _form(user, error)
     site = config.site
     return page(
         "web/sent.html",
@@ -51,11 +53,12 @@ def paste() -> ResponseReturnValue:
         link=f"{site.url}v/{created.name}",
         file_url=site.upload_url + created.name,
         deletion=deletion_url(site, created.name, created.deletion_secret),
+        album=f"{site.url}a/{created.album}" if created.album else None,
         again="/paste",
     )
 
 
-def _form(error: ServiceError | None = None) -> Response:
+def _form(viewer: User, error: ServiceError | None = None) -> Response:
     """The page, with what was refused still in it."""
     rules = get_config().uploads
     response = page(
@@ -66,6 +69,7 @@ def _form(error: ServiceError | None = None) -> Response:
         most=min(pastes.MAX, rules.max_bytes),
         expiries=expiry.choices(rules),
         usual=expiry.usual(rules),
+        albums=albums.list_titles(viewer),
         sent=request.form if error else {},
     )
     if error is not None and error.retry_after is not None:

@@ -8,6 +8,7 @@ import auth
 import expiry
 import gallery
 import intake
+import metadata
 from auth import Environ
 from blueprints.answers import deletion_url
 from blueprints.receive import Endpoint, Sent, create
@@ -16,6 +17,7 @@ from context import Services, get_config
 from listing import RATINGS, Listing, check_listing
 
 SUGGESTIONS = 8
+STRIP = "strip-metadata"  # the field
 
 
 @bp.get("/upload")
@@ -31,6 +33,7 @@ def upload_form() -> ResponseReturnValue:
         album=request.args.get("album", ""),
         expiries=expiry.choices(config.uploads),
         usual=expiry.usual(config.uploads),
+        stripping=config.uploads.strip_metadata,
     )
 
 
@@ -46,9 +49,22 @@ def _store(services: Services, sent: Sent) -> Response:
         response = jsonify(url=link, waiting=created.is_pending, itemid=created.id, **more)
     else:
         deletion = deletion_url(site, created.name, created.deletion_secret)
-        response = page("web/sent.html", created=created, link=link, deletion=deletion, album=album)
+        response = page(
+            "web/sent.html",
+            created=created,
+            link=link,
+            deletion=deletion,
+            album=album,
+            has_details=_has_details(sent),
+        )
     response.headers.extend(sent.told)
     return response
+
+
+def _has_details(sent: Sent) -> bool:
+    """Whether metadata was to be taken out, and is still in it."""
+    is_asked = sent.received.fields.get(STRIP) == "yes"
+    return is_asked and dict(sent.told).get(metadata.HEADER) in metadata.KEPT
 
 
 def _sender(_: Environ) -> int:

@@ -3,6 +3,7 @@
 
 import { Pieces, unfinished } from "./pieces.js";
 
+const STRIPPED = ["image/jpeg", "image/png", "image/webp"]; // what metadata can be taken out of
 const AT_ONCE = 2;
 const form = document.querySelector("[data-upload]");
 const input = form.querySelector("input[type=file]");
@@ -101,8 +102,9 @@ class Entry {
     request.addEventListener("load", () => {
       let answer = {};
       try { answer = JSON.parse(request.responseText); } catch { /* a proxy's own page */ }
-      if (request.status === 200 && answer.url) this.finish(answer);
-      else if (request.status === 401) this.refuse("You are signed out; sign in and try again");
+      if (request.status === 200 && answer.url) {
+        this.finish({ ...answer, metadata: request.getResponseHeader("X-Metadata") });
+      } else if (request.status === 401) this.refuse("You are signed out; sign in and try again");
       else this.refuse(answer.error ?? `The server answered ${request.status}`);
     });
     request.addEventListener("error", () => this.refuse("The connection broke"));
@@ -149,6 +151,7 @@ class Entry {
     return {
       url: header("X-File-URL"), itemid: header("X-Item-ID"),
       waiting: header("X-Manual-Approval") === "true",
+      metadata: STRIPPED.includes(this.file.type) ? null : "untouched", // the answer does not say
     };
   }
 
@@ -170,7 +173,11 @@ class Entry {
   finish(answer) {
     this.link = answer.url;
     if (answer.album) offerAlbum(answer.album, this.settings.find(([name]) => name === "album")[1]);
-    this.tell("done", answer.waiting ? "done · waits for an admin" : "done", "good");
+    const words = ["done"];
+    if (answer.waiting) words.push("waits for an admin");
+    const asked = this.settings.some(([name, value]) => name === "strip-metadata" && value === "yes");
+    if (asked && ["unparsed", "untouched"].includes(answer.metadata)) words.push("nothing was taken out");
+    this.tell("done", words.join(" · "), "good");
     const name = this.row.querySelector(".name");
     const link = document.createElement("a");
     link.href = answer.waiting ? `/${answer.itemid}` : answer.url;

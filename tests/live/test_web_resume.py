@@ -81,6 +81,12 @@ def test_in_pieces(site: Site, visitor: Visitor, film: Path) -> None:
     visitor.watch.require_clean()
 
 
+def test_metadata_that_stays_is_told_of(visitor: Visitor, film: Path) -> None:
+    visitor.page.get_by_label("Place, time and camera").select_option("taken out")
+    row = pick(visitor.page, film)
+    expect(row.locator(".state")).to_have_text("done · nothing was taken out")
+
+
 def test_pause_and_resume_by_keyboard(site: Site, visitor: Visitor, film: Path) -> None:
     page = visitor.page
     with slow_upload(page, 2 * MIB):

@@ -20,6 +20,7 @@ from tests.live.browser import (
     screenshot,
     slow_upload,
 )
+from tests.tagged import SECRET, tagged
 
 pytestmark = pytest.mark.live
 MEGABYTE = 1024 * 1024
@@ -102,6 +103,19 @@ def test_what_is_chosen_before_the_script_has_come(visitor: Visitor) -> None:
     pick(page, file("early.png"))
     held[0].continue_()
     expect(entry(page, "early.png").locator(".state")).to_have_text("done")
+    visitor.watch.require_clean()
+
+
+def test_metadata_goes_or_is_told_to_be_there(site: Site, visitor: Visitor) -> None:
+    page = visitor.page
+    page.get_by_label("Place, time and camera").select_option("taken out")
+    pick(page, file("photo.jpg", tagged()["jpeg"]), file("notes.txt", b"notes"))
+    expect(entry(page, "photo.jpg").locator(".state")).to_have_text("done")
+    state = entry(page, "notes.txt").locator(".state")
+    expect(state).to_have_text("done · nothing was taken out")
+    screenshot(page, f"upload-metadata-{page.viewport_size['width']}")  # type: ignore[index]
+    link = entry(page, "photo.jpg").get_by_role("link").get_attribute("href")
+    assert SECRET not in (site.server.uploads / str(link).rsplit("/", 1)[1]).read_bytes()
     visitor.watch.require_clean()
 
 
