@@ -218,6 +218,7 @@ def test_no_metadata(kissa: Kissa, alice: Person, form: str) -> None:
         assert chunk not in response.data
 
 
+@pytest.mark.sqlite  # no matter of the database
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 @pytest.mark.parametrize(("suffix", "seconds"), [("mp4", "3"), ("webm", "0.4")])
 def test_frame_of_a_video(
@@ -296,6 +297,7 @@ def test_kinds_without(kissa: Kissa, alice: Person, runs: list[str], name: str) 
     assert (runs, kept(kissa)) == ([], set())
 
 
+@pytest.mark.sqlite  # no matter of the database
 def test_decompression_bomb_is_not_decoded(kissa: Kissa, alice: Person) -> None:
     content = bomb(40_000, 40_000)
     assert len(content) < 250_000
@@ -335,6 +337,7 @@ def test_processor_time_is_limited(
     assert kissa.get(f"/t/{name}").status_code == 404
 
 
+@pytest.mark.sqlite  # no matter of the database
 def test_memory_is_limited(kissa: Kissa, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = encoded(Image.new("RGB", (5000, 5000), RED), "AVIF", speed=10)
     small, large, again = (

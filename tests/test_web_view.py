@@ -252,6 +252,7 @@ def test_prose_is_wrapped_and_code_is_not(page: Callable[..., str]) -> None:
     assert "data-wrap checked" not in page(b"x", "a.py")
 
 
+@pytest.mark.sqlite  # no matter of the database
 def test_limits_of_a_text(page: Callable[..., str]) -> None:
     for content, is_shown in (
         (b"x" * texts.SHOWN, True),
@@ -361,6 +362,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return limit
 
 
+@pytest.mark.sqlite  # no matter of the database
 def test_a_lexer_that_does_not_end_is_ended(
     kissa: Kissa, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -382,6 +384,7 @@ def test_a_lexer_that_does_not_end_is_ended(
     assert started == ["colour"]
 
 
+@pytest.mark.sqlite  # no matter of the database
 @pytest.mark.parametrize(
     "limits", [{"seconds": 0.5, "cpu": 60}, {"seconds": 60.0, "cpu": 1}], ids=["clock", "processor"]
 )
@@ -415,6 +418,7 @@ def test_markdown_that_takes_too_long_is_shown_as_it_is(
     assert lines_of(text) == ["# Hi"]
 
 
+@pytest.mark.sqlite  # no matter of the database
 @pytest.mark.parametrize(
     "content",
     [

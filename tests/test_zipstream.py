@@ -185,6 +185,7 @@ def test_few_at_once(kissa: Kissa, alice: Person) -> None:
         assert kissa.get(f"{path}.zip").status_code == 200
 
 
+@pytest.mark.sqlite  # no matter of the database
 def test_memory_does_not_grow_with_the_album(start: Callable[..., Kissa]) -> None:
     """A thousand files, 50 MB: what Python allocates at most while it goes out."""
     kissa = start(uploads_per_minute=0, storage_durable="false")
