@@ -463,7 +463,8 @@ def write(work: Callable[[], T], *, of_user: int | None = None) -> T:
     """Run `work` in a write transaction, bring its files to disk, commit.
 
     Args:
-        work: reads and writes through the models. It may be run once only, and in any thread.
+        work: reads and writes through the models. It may be run once only, and in any thread. What
+            it asks for it reads to the end: a cursor left open would hold all others up.
         of_user: the id of the one user by whose rows it decides, and whose rows it changes: on
             PostgreSQL it then runs beside the works of others. What makes room for anybody else's
             decisions (a role, a waiting item, a refused hash) has none.

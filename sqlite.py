@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from peewee import PeeweeException, SqliteDatabase
+from peewee import __exception_wrapper__ as _peewees  # type: ignore[attr-defined]
 
 import home
 import lock
@@ -34,7 +35,8 @@ class _Handle(SqliteDatabase):
 
     def open_another(self) -> "_Lent":
         """A connection that is no thread's own."""
-        return _Lent(self, self._connect())
+        with _peewees:  # errors are Peewee's, as of its own connections
+            return _Lent(self, self._connect())
 
 
 class _Lent:
@@ -55,6 +57,8 @@ class _Lent:
 
     def __exit__(self, *_: object) -> None:
         self._handle._state.conn = self._own
+        if self._connection.in_transaction:  # it would stop all that is written from now on
+            self._connection.rollback()
 
     def close(self) -> None:
         """Close the connection."""

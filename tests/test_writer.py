@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peewee import OperationalError
 
 import models
 from models import Tag
@@ -65,14 +66,23 @@ def test_all_threads_write_with_one_connection_and_read_with_their_own(syncs: Sy
         models.disconnect()
 
     used: list[tuple[int, int]] = []
-    look_at = [threading.Thread(target=look) for _ in range(2)]
-    for thread in look_at:
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
         thread.start()
-    for thread in look_at:
+    for thread in threads:
         thread.join()
     (first, writing), (second, writing_too) = used
     assert writing == writing_too
     assert writing not in (first, second)
+
+
+def test_a_transaction_left_open_stops_one_piece_of_work_alone(syncs: Syncs) -> None:
+    writing = models.write(lambda: models.database.connection())
+    writing.execute("begin immediate")
+    with pytest.raises(OperationalError, match="within a transaction"):
+        models.write(lambda: Tag.create(name="lost"))
+    models.write(lambda: Tag.create(name="kept"))
+    assert [tag.name for tag in Tag.select()] == ["kept"]
 
 
 def test_without_a_write_ahead_log_a_thread_writes_where_it_reads(
