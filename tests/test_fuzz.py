@@ -33,7 +33,6 @@ def kissa(start: Callable[..., Kissa]) -> Kissa:
     return start(accounts_failures=0, uploads_per_minute=0, storage_durable="false")
 
 
-@pytest.mark.sqlite  # no matter of the database
 @bounded(700)
 @given(st.sampled_from([NEKOS, F0CKM]), edits)
 def test_mutated_body(
