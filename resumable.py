@@ -60,13 +60,14 @@ class Sender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """What an upload has become."""
+    """What an upload has become; `metadata` is the `outcome` of `metadata.Stripped`."""
 
     id: int
     name: str
     is_listed: bool
     is_pending: bool
     deletion_secret: str
+    metadata: pictures.Outcome | None  # known to the request that ended it alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,11 +210,12 @@ def receive(
             return _progress(desk, upload)
         file.go_to(offset, upload.parts)
         _copy(upload, file, stream, size, checksum)
+        outcome = None
         if file.size == upload.length:
-            _finish(desk, upload, file)
+            outcome = _finish(desk, upload, file)
         else:
             _save(upload, file)
-    return _progress(desk, _get(sender, name))
+    return _progress(desk, _get(sender, name), outcome)
 
 
 def give_up(desk: Desk, sender: Sender, name: str) -> None:
@@ -376,9 +378,10 @@ def _passed_by(upload: Resumable) -> ServiceError:
     return Conflict("Another request has gone on with this upload.")
 
 
-def _finish(desk: Desk, upload: Resumable, file: Partial) -> None:
-    """Make an item of it. The last piece is acknowledged with that and not before: else a client
-    whose last answer was lost would take an upload for stored that is no item."""
+def _finish(desk: Desk, upload: Resumable, file: Partial) -> pictures.Outcome | None:
+    """Make an item of it; what became of its metadata. The last piece is acknowledged with that and
+    not before: else a client whose last answer was lost would take an upload for stored that is no
+    item."""
     fields = parse_metadata(upload.metadata)
     sender = Sender(user_id=upload.user_id, api=upload.api)
     new = replace(
@@ -417,9 +420,10 @@ def _finish(desk: Desk, upload: Resumable, file: Partial) -> None:
         raise _passed_by(upload) from None  # whose end took the bytes away
     with suppress(Unavailable):  # the sweep finds them
         desk.store.discard(upload.name, where="resumable")
+    return stripped.outcome
 
 
-def _progress(desk: Desk, upload: Resumable) -> Progress:
+def _progress(desk: Desk, upload: Resumable, metadata: pictures.Outcome | None = None) -> Progress:
     finished = None
     if upload.item_id is not None:
         item = Item.get_or_none(Item.id == upload.item_id)
@@ -431,6 +435,7 @@ def _progress(desk: Desk, upload: Resumable) -> Progress:
             is_listed=item.state != "unlisted",
             is_pending=item.state in ("pending", "rejected"),
             deletion_secret=credentials.derive_deletion_secret(desk.secret, upload.name),
+            metadata=metadata,
         )
     return Progress(
         name=upload.name,

@@ -17,6 +17,7 @@ from werkzeug.wsgi import get_content_length
 import announced
 import auth
 import intake
+import metadata
 import resumable
 from auth import Environ
 from blueprints.answers import deletion_url
@@ -222,6 +223,8 @@ def _headers(site: Site, sender: Sender, progress: Progress) -> dict[str, str]:
 def _outcome(site: Site, api: str, item: Finished) -> dict[str, str]:
     """What any other upload would be answered with, as headers."""
     headers = {"X-Deletion-URL": deletion_url(site, item.name, item.deletion_secret)}
+    if item.metadata is not None:
+        headers[metadata.HEADER] = item.metadata
     if not item.is_listed:
         return headers | {"X-File-URL": site.upload_url + item.name}
     waits_unseen = item.is_pending and api == "f0ckm"

@@ -804,13 +804,30 @@ def test_metrics_count_it_once(kissa: Kissa, admin: Person, pieces: Pieces) -> N
 
 @BOTH
 def test_pictures_for_the_gallery_lose_their_metadata(kissa: Kissa, alice: Person) -> None:
-    assert by_key(kissa, alice).whole(TAGGED, name="a.png", **FIELDS).status_code == 204
+    answer = by_key(kissa, alice).whole(TAGGED, name="a.png", **FIELDS)
+    assert (answer.status_code, answer.headers["X-Metadata"]) == (204, "removed")
     listed = Item.get()
     assert SECRET not in kissa.content(listed.name)
     assert listed.size < len(TAGGED)
-    assert by_token(kissa, alice).whole(TAGGED, name="a.png").status_code == 204
+    answer = by_token(kissa, alice).whole(TAGGED, name="a.png")
+    assert (answer.status_code, answer.headers.get("X-Metadata")) == (204, None)
     assert SECRET in kissa.content(Item.get(Item.state == "unlisted").name)
     assert User.get(User.username == "alice").bytes == listed.size + len(TAGGED)
+
+
+@pytest.mark.parametrize(
+    ("content", "outcome"), [(b"film", "untouched"), (TAGGED[:40], "unparsed"), (TAGGED, "removed")]
+)
+def test_the_last_answer_says_what_became_of_the_metadata(
+    pieces: Pieces, content: bytes, outcome: str
+) -> None:
+    path = pieces.begin(len(content), **{"strip-metadata": "yes"})
+    first = pieces.send(path, 0, content[:3])
+    assert "X-Metadata" not in first.headers
+    assert pieces.send(path, 3, content[3:]).headers["X-Metadata"] == outcome
+    later = pieces.ask("HEAD", path)
+    assert later.headers["X-File-URL"]
+    assert "X-Metadata" not in later.headers  # it is not kept
 
 
 def test_expiry(kissa: Kissa, pieces: Pieces, clock: Clock) -> None:

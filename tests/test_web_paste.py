@@ -8,6 +8,7 @@ import pytest
 
 import pastes
 import texts
+from errors import Unavailable
 from models import Album, AlbumItem, Item, User
 from tests.conftest import Kissa, Person
 from tests.forms import field, form
@@ -188,6 +189,19 @@ def test_what_is_refused_is_still_in_the_form(kissa: Kissa, home: Browser) -> No
     assert 'value="&#34;&gt;&lt;b&gt;"' in text
     answer = home.post("/paste", text="\0", language="py")
     assert '<option value="py" selected>' in answer.text
+
+
+def test_a_database_that_is_away_takes_no_text(
+    home: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise Unavailable("The database does not answer.")
+
+    monkeypatch.setattr("items.create", fail)
+    monkeypatch.setattr("albums.list_titles", fail)
+    text = is_page(home.post("/paste", text="much work", album="Notes"), 503)
+    assert "much work</textarea>" in text
+    assert 'value="Notes"' in text
 
 
 def test_the_rules_of_uploads_hold(start: Start) -> None:

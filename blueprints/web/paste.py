@@ -69,7 +69,8 @@ def _form(viewer: User, error: ServiceError | None = None) -> Response:
         most=min(pastes.MAX, rules.max_bytes),
         expiries=expiry.choices(rules),
         usual=expiry.usual(rules),
-        albums=albums.list_titles(viewer),
+        # Not after an error, which may be the database's: the text must not be lost.
+        albums=[] if error else albums.list_titles(viewer),
         sent=request.form if error else {},
     )
     if error is not None and error.retry_after is not None:

@@ -8,6 +8,7 @@ import auth
 import expiry
 import gallery
 import intake
+import media
 import metadata
 from auth import Environ
 from blueprints.answers import deletion_url
@@ -17,7 +18,6 @@ from context import Services, get_config
 from listing import RATINGS, Listing, check_listing
 
 SUGGESTIONS = 8
-STRIP = "strip-metadata"  # the field
 
 
 @bp.get("/upload")
@@ -55,16 +55,17 @@ def _store(services: Services, sent: Sent) -> Response:
             link=link,
             deletion=deletion,
             album=album,
-            has_details=_has_details(sent),
+            is_kept=_is_kept(sent, created.name),
         )
     response.headers.extend(sent.told)
     return response
 
 
-def _has_details(sent: Sent) -> bool:
-    """Whether metadata was to be taken out, and is still in it."""
-    is_asked = sent.received.fields.get(STRIP) == "yes"
-    return is_asked and dict(sent.told).get(metadata.HEADER) in metadata.KEPT
+def _is_kept(sent: Sent, name: str) -> bool:
+    """Whether metadata was to be taken out of something that may have some, and was not."""
+    has_some = media.kind(name) in ("image", "video", "other")
+    is_asked = bool(sent.received.fields.get("strip-metadata"))
+    return (is_asked or has_some) and dict(sent.told).get(metadata.HEADER) in metadata.KEPT
 
 
 def _sender(_: Environ) -> int:

@@ -81,6 +81,7 @@ export class Pieces {
     Object.assign(this, { file, size, fields, progress, stalled, url: null, request: null });
     this.isPaused = false;
     this.key = keyOf(user, file);
+    this.strip = fields.find(([name]) => name === "strip-metadata")?.[1] ?? "";
   }
 
   // Send all that is missing. The last answer; null when it was paused.
@@ -163,7 +164,7 @@ export class Pieces {
   }
 
   async begin() {
-    const known = this.url ?? (this.key && storage.get(this.key)?.url);
+    const known = this.url ?? await this.resumable();
     if (known) {
       const answer = await ask("HEAD", known, { began: (request) => this.begun(request) });
       this.url = known;
@@ -185,8 +186,17 @@ export class Pieces {
     return answer;
   }
 
+  // Where an earlier visit stopped. With metadata to be treated otherwise, it begins anew.
+  async resumable() {
+    const record = this.key && storage.get(this.key);
+    if (!record || (record.strip ?? "") === this.strip) return record?.url;
+    await giveUp(this.key, record.url);
+    return null;
+  }
+
   remember(offset) {
-    if (this.key) storage.set(this.key, { url: this.url, offset, at: Date.now() });
+    const { url, strip } = this;
+    if (this.key) storage.set(this.key, { url, strip, offset, at: Date.now() });
   }
 
   piece(offset) {

@@ -3,7 +3,6 @@
 
 import { Pieces, unfinished } from "./pieces.js";
 
-const STRIPPED = ["image/jpeg", "image/png", "image/webp"]; // what metadata can be taken out of
 const AT_ONCE = 2;
 const form = document.querySelector("[data-upload]");
 const input = form.querySelector("input[type=file]");
@@ -150,8 +149,7 @@ class Entry {
     const header = (name) => answer.getResponseHeader(name);
     return {
       url: header("X-File-URL"), itemid: header("X-Item-ID"),
-      waiting: header("X-Manual-Approval") === "true",
-      metadata: STRIPPED.includes(this.file.type) ? null : "untouched", // the answer does not say
+      waiting: header("X-Manual-Approval") === "true", metadata: header("X-Metadata"),
     };
   }
 
@@ -176,8 +174,10 @@ class Entry {
     const words = ["done"];
     if (answer.waiting) words.push("waits for an admin");
     const asked = this.settings.some(([name, value]) => name === "strip-metadata" && value === "yes");
-    if (asked && ["unparsed", "untouched"].includes(answer.metadata)) words.push("nothing was taken out");
-    this.tell("done", words.join(" · "), "good");
+    const mayTell = asked || /^(image|video)\//.test(this.file.type);
+    const isKept = mayTell && ["unparsed", "untouched"].includes(answer.metadata);
+    if (isKept) words.push("place, time and camera stay in it");
+    this.tell("done", words.join(" · "), isKept ? "" : "good");
     const name = this.row.querySelector(".name");
     const link = document.createElement("a");
     link.href = answer.waiting ? `/${answer.itemid}` : answer.url;
@@ -311,4 +311,6 @@ window.addEventListener("beforeunload", (event) => {
 });
 
 list();
-if (input.files.length) take(); // chosen before this script was here
+// Chosen before this script was here; or, on the way back to this page, put there by the browser.
+if (performance.getEntriesByType("navigation")[0]?.type === "navigate" && input.files.length) take();
+else input.value = "";

@@ -84,7 +84,22 @@ def test_in_pieces(site: Site, visitor: Visitor, film: Path) -> None:
 def test_metadata_that_stays_is_told_of(visitor: Visitor, film: Path) -> None:
     visitor.page.get_by_label("Place, time and camera").select_option("taken out")
     row = pick(visitor.page, film)
-    expect(row.locator(".state")).to_have_text("done · nothing was taken out")
+    expect(row.locator(".state")).to_have_text("done · place, time and camera stay in it")
+
+
+def test_with_metadata_treated_otherwise_it_begins_anew(
+    site: Site, visitor: Visitor, film: Path
+) -> None:
+    page = visitor.page
+    with slow_upload(page, 2 * MIB):
+        pause_in_the_middle(page, pick(page, film))
+    page.reload()
+    page.get_by_label("Place, time and camera").select_option("taken out")
+    row = pick(page, film)
+    expect(row.locator(".state")).to_have_text("done · place, time and camera stay in it")
+    assert not os.listdir(site.server.uploads / ".resumable")
+    expect(page.get_by_role("region", name="Unfinished uploads")).to_be_hidden()
+    visitor.watch.require_clean()
 
 
 def test_pause_and_resume_by_keyboard(site: Site, visitor: Visitor, film: Path) -> None:
@@ -182,7 +197,7 @@ def test_into_the_gallery(site: Site, visitor: Visitor, film: Path) -> None:
     page.get_by_label("sfw", exact=True).check()
     page.get_by_role("combobox", name="Tags").fill("a, b, schön")
     row.get_by_role("button", name="Try again").click()
-    expect(row.locator(".state")).to_have_text("done")
+    expect(row.locator(".state")).to_have_text("done · place, time and camera stay in it")
     link = row.get_by_role("link").get_attribute("href")
     page.goto(str(link))
     expect(page.get_by_role("link", name="schön")).to_be_visible()

@@ -112,7 +112,7 @@ def test_metadata_goes_or_is_told_to_be_there(site: Site, visitor: Visitor) -> N
     pick(page, file("photo.jpg", tagged()["jpeg"]), file("notes.txt", b"notes"))
     expect(entry(page, "photo.jpg").locator(".state")).to_have_text("done")
     state = entry(page, "notes.txt").locator(".state")
-    expect(state).to_have_text("done · nothing was taken out")
+    expect(state).to_have_text("done · place, time and camera stay in it")
     screenshot(page, f"upload-metadata-{page.viewport_size['width']}")  # type: ignore[index]
     link = entry(page, "photo.jpg").get_by_role("link").get_attribute("href")
     assert SECRET not in (site.server.uploads / str(link).rsplit("/", 1)[1]).read_bytes()
