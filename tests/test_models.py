@@ -140,14 +140,13 @@ def test_not_durable_waits_for_no_disk(tmp_path: Path) -> None:
 WRITER = """
 import pathlib, sys, threading, models
 models.open_database(pathlib.Path(sys.argv[1]), durable=False)
-models.database.obj._timeout = 0
+models.write(lambda: models.database.execute_sql("pragma busy_timeout = 0"))
 failed = []
 def work():
     counter = models.Counter.get_by_id("writes")  # read, then write: what fails without IMMEDIATE
     counter.value += 1
     counter.save()
 def run():
-    models.database.execute_sql("pragma busy_timeout = 0")
     for _ in range(400):
         try:
             models.write(work)
