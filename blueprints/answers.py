@@ -32,6 +32,11 @@ def deletion_url(site: Site, name: str, secret: str) -> str:
     return f"{site.url}delete/{name}/{secret}"
 
 
+def album_url(site: Site, name: str) -> str:
+    """The page of the album `name`, for whoever has its link."""
+    return f"{site.url}a/{name}"
+
+
 class _NoSuchRange(RequestedRangeNotSatisfiable):
     """A 416 with the headers of the file, which our nginx cannot take back either."""
 

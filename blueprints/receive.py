@@ -19,7 +19,7 @@ import items
 import metadata
 import models
 from auth import Environ, header_of
-from blueprints.answers import deletion_url, rfc3339
+from blueprints.answers import album_url, deletion_url, rfc3339
 from body import Stream, large_reads
 from context import Services, get_services, services_of
 from errors import ServiceError, TooLarge
@@ -86,15 +86,18 @@ class Endpoint:
     authenticate: Callable[[Environ], int]
     store: Callable[[Services, Sent], Any]
 
-    def run(self, services: Services, environ: Environ) -> Any:
+    def run(self, services: Services, environ: Environ, length: int) -> Any:
         """Serve a request: what `store` returned. Whatever is refused leaves nothing behind.
+
+        Args:
+            length: bytes that the body was announced to have; 0 when nobody said.
 
         Raises:
             Unauthorized, TooMany, TooLarge, NoSpace: before the body is read.
             NoFile, Invalid: from the body.
             whatever `store` raises.
         """
-        user_id, received = self._receive(services, environ)
+        user_id, received = self._receive(services, environ, length)
         try:
             text = environ.get("QUERY_STRING", "")
             query = parse_qs(text) if text else {}
@@ -106,12 +109,11 @@ class Endpoint:
             received.close()
         return answer
 
-    def _receive(self, services: Services, environ: Environ) -> tuple[int, Received]:
+    def _receive(self, services: Services, environ: Environ, length: int) -> tuple[int, Received]:
         rules, stream = services.config.uploads, stream_of(environ)
         try:
             user_id = self.authenticate(environ)
             items.require_rate(rules.per_minute, user_id)
-            length = get_content_length(environ) or 0  # 0: nobody said
             if length > rules.max_body_bytes:
                 raise TooLarge(intake.too_large(rules.max_bytes))
             services.storage.require_space(length)
@@ -132,7 +134,7 @@ class Endpoint:
 
     def view(self) -> Any:
         """The same for a request that came through Flask."""
-        answer = self.run(get_services(), request.environ)
+        answer = self.run(get_services(), request.environ, _length(request.environ))
         if isinstance(answer, Answer):
             return Response(answer.body, headers=answer.headers)
         return answer
@@ -162,7 +164,8 @@ class Shortcut:
         if endpoint is None or environ["REQUEST_METHOD"] != "POST":
             cores.spread()
             return self.inner(environ, start_response)
-        is_small = 0 < (get_content_length(environ) or 0) <= SMALL
+        length = _length(environ)
+        is_small = 0 < length <= SMALL
         if is_small:
             cores.gather()
         else:
@@ -171,7 +174,7 @@ class Shortcut:
         try:
             services = services_of(self._app)
             with models.expect_write() if is_small else nullcontext():
-                answer: Answer = endpoint.run(services, environ)
+                answer: Answer = endpoint.run(services, environ, length)
         except Exception as error:
             return self._refuse(error, began, environ, start_response)
         start_response("200 OK", answer.headers)
@@ -188,6 +191,10 @@ class Shortcut:
             g.began = began
             response = app.make_response(app.handle_user_exception(error))
             return app.process_response(response)(environ, start_response)
+
+
+def _length(environ: Environ) -> int:
+    return get_content_length(environ) or 0
 
 
 def create(services: Services, sent: Sent, listing: Listing | None = None) -> Created:
@@ -258,7 +265,7 @@ def links(services: Services, created: Created) -> list[tuple[str, str]]:
         found.append(("X-View-URL", f"{site.url}v/{created.name}"))
         found.append(("X-File-URL", site.upload_url + created.name))
     if created.album:
-        found.append(("X-Album-URL", f"{site.url}a/{created.album}"))
+        found.append(("X-Album-URL", album_url(site, created.album)))
     return found
 
 

@@ -2,8 +2,7 @@
 
 Tests that open no database, and those marked `sqlite` (about SQLite itself; or slow, and about a
 child, a parser or memory, not about the database) are left out of that run: they have nothing else
-to say there. Those about PostgreSQL (marked `postgresql`) are
-left out of the other.
+to say there. Those about PostgreSQL (marked `postgresql`) are left out of the other.
 """
 
 from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ import auth
 import keys
 import sharex
 from auth import read_input, require_input
-from blueprints.answers import rfc3339, sharex_attachment
+from blueprints.answers import album_url, rfc3339, sharex_attachment
 from blueprints.ids import number
 from blueprints.nekos import bp, sentence
 from context import get_config, get_services, get_storage
@@ -86,13 +86,13 @@ def revoke_key() -> ResponseReturnValue:
 def list_albums() -> ResponseReturnValue:
     """The user's albums, newest first."""
     rows = albums.list_page(auth.require_token(), limit=None)
-    site = get_config().site.url
+    site = get_config().site
     return jsonify(
         [
             {
                 "title": row.album.title,
-                "url": f"{site}a/{row.album.name}",
-                "zip": f"{site}a/{row.album.name}.zip",
+                "url": album_url(site, row.album.name),
+                "zip": f"{album_url(site, row.album.name)}.zip",
                 "files": row.count,
                 "created": rfc3339(row.album.created),
             }

@@ -8,7 +8,7 @@ import auth
 import expiry
 import items
 import pastes
-from blueprints.answers import deletion_url
+from blueprints.answers import album_url, deletion_url
 from blueprints.web import bp, page
 from context import get_config, get_services, get_storage
 from errors import ServiceError
@@ -53,7 +53,7 @@ def paste() -> ResponseReturnValue:
         link=f"{site.url}v/{created.name}",
         file_url=site.upload_url + created.name,
         deletion=deletion_url(site, created.name, created.deletion_secret),
-        album=f"{site.url}a/{created.album}" if created.album else None,
+        album=album_url(site, created.album) if created.album else None,
         again="/paste",
     )
 

@@ -11,7 +11,7 @@ import intake
 import media
 import metadata
 from auth import Environ
-from blueprints.answers import deletion_url
+from blueprints.answers import album_url, deletion_url
 from blueprints.receive import Endpoint, Sent, create
 from blueprints.web import bp, page, wants_json
 from context import Services, get_config
@@ -43,7 +43,7 @@ def _store(services: Services, sent: Sent) -> Response:
     created = create(services, sent, listing)
     site = services.config.site
     link = site.upload_url + created.name if listing is None else f"{site.url}{created.id}"
-    album = f"{site.url}a/{created.album}" if created.album else None
+    album = album_url(site, created.album) if created.album else None
     if wants_json():
         more = {"album": album} if album else {}
         response = jsonify(url=link, waiting=created.is_pending, itemid=created.id, **more)

@@ -170,11 +170,11 @@ class Entry {
 
   finish(answer) {
     this.link = answer.url;
-    if (answer.album) offerAlbum(answer.album, this.settings.find(([name]) => name === "album")[1]);
+    const setting = (wanted) => this.settings.find(([name]) => name === wanted)[1];
+    if (answer.album) offerAlbum(answer.album, setting("album"));
     const words = ["done"];
     if (answer.waiting) words.push("waits for an admin");
-    const asked = this.settings.some(([name, value]) => name === "strip-metadata" && value === "yes");
-    const mayTell = asked || /^(image|video)\//.test(this.file.type);
+    const mayTell = setting("strip-metadata") === "yes" || /^(image|video)\//.test(this.file.type);
     const isKept = mayTell && ["unparsed", "untouched"].includes(answer.metadata);
     if (isKept) words.push("place, time and camera stay in it");
     this.tell("done", words.join(" · "), isKept ? "" : "good");
